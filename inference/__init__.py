@@ -1,0 +1,1 @@
+"""Run an exported segmentation network: contract, preprocessing, runtime, bone line."""

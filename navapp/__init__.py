@@ -1,0 +1,1 @@
+"""The application: commands, session, pipeline, window."""

@@ -1,0 +1,1 @@
+"""Prepare data, train, judge and export networks: the only home of torch."""

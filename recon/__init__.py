@@ -1,0 +1,1 @@
+"""Geometry: back-projection, cloud, sections, simulator, metrics."""

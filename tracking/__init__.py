@@ -1,0 +1,1 @@
+"""Space, time, messages and devices: everything below the algorithms."""

@@ -1,0 +1,1 @@
+"""Calibrations: measured transforms with their provenance."""

@@ -1,0 +1,73 @@
+"""What travels between the threads: frozen records of images and poses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracking.transforms import Matrix
+
+
+class PoseStatus(Enum):
+    """What the tracker says of a pose."""
+
+    OK = "OK"
+    INVALID = "INVALID"  # sent, but marked unusable by the tracker (or not a rigid transform)
+
+
+@dataclass(frozen=True, slots=True)
+class Stamps:
+    """When a thing was measured and when it reached us, each on the clock its name says.
+
+    `t_sender_s` is the sender's wall clock (0 where the sender gave none), `t_arrival_s` the
+    host's `time.perf_counter()` at the last byte of the body. The two are never subtracted
+    outside `clock.py`.
+    """
+
+    t_sender_s: float
+    t_arrival_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFrame:
+    """One ultrasound image as it arrived.
+
+    `pixels` is (rows, columns) uint8 with row 0 at the transducer (PLUS orientation MF), read-only.
+    `spacing_mm` is the sender's own (column, row) spacing, None where it says nothing.
+    `t_decoded_s` is `perf_counter()` when decoding was done: its latency is receive's.
+    """
+
+    name: str
+    pixels: NDArray[np.uint8]
+    stamps: Stamps
+    t_decoded_s: float
+    spacing_mm: tuple[float, float] | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PoseSample:
+    """One pose of one stream: `name` is the wire's, such as ProbeToTracker (T_tracker_probe).
+
+    `matrix` is (4, 4) float64, mm, checked rigid where `status` is OK; else its content is
+    whatever the sender put there and must not be used.
+    """
+
+    name: str
+    matrix: Matrix
+    status: PoseStatus
+    stamps: Stamps
+
+
+@dataclass(frozen=True, slots=True)
+class TransformName:
+    """An IGSIO name such as ProbeToTracker: `source` Probe, `target` Tracker, T_tracker_probe."""
+
+    source: str
+    target: str
+
+    def __str__(self) -> str:
+        return f"{self.source}To{self.target}"

@@ -1,0 +1,1 @@
+"""Recorded sweeps: one module per format behind one reader protocol."""
