@@ -1,0 +1,80 @@
+"""What the engine tells the world: frozen snapshots, read by the window, the report and tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.postprocess import BoneLine
+from tracking.messages import ImageFrame
+from tracking.transforms import Matrix
+
+
+class SessionState(Enum):
+    """IDLE -> CONNECTING -> RUNNING <-> DEGRADED -> STOPPING -> IDLE; FAILED from anywhere."""
+
+    IDLE = "idle"
+    CONNECTING = "connecting"
+    RUNNING = "running"
+    DEGRADED = "degraded"
+    STOPPING = "stopping"
+    FAILED = "failed"
+
+
+class DropReason(Enum):
+    """Why a received image gave no points; the values are keys of `report.json`."""
+
+    SUPERSEDED = "superseded"  # a newer image arrived before this one was looked at
+    NO_POSE = "no_pose"  # no pose near the image's time
+    POSE_GAP = "pose_gap"  # the poses on both sides are too far apart
+    POSE_INVALID = "pose_invalid"  # the tracker marked a pose next to the image as unusable
+    STALE = "stale"  # older than the session allows when its turn came
+    HELD = "held"  # insertion was on hold
+    BAD_IMAGE = "bad_image"  # cannot be decoded, or does not fit the calibration
+
+
+@dataclass(frozen=True, slots=True)
+class LiveView:
+    """The newest frame that went through the engine, with everything needed to draw it.
+
+    `A_target_pixel` puts the image in the cloud's frame ("ct" or "reference"), mm; None where no
+    pose was found, and then `dropped` says why. `cloud_points_mm` is (n, 3) float32, read-only
+    and append-only: the rows of an earlier view of the same session are its first rows.
+    `t_integrated_s` is `perf_counter()` when the points were in the cloud.
+    """
+
+    frame: ImageFrame
+    line: BoneLine
+    A_target_pixel: Matrix | None
+    dropped: DropReason | None
+    cloud_points_mm: NDArray[np.float32]
+    t_integrated_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStatus:
+    """One consistent look at a session. Rates and latencies cover the last seconds, NaN if none.
+
+    `detail` explains the state in a sentence; `tracking` does so for the poses ("tracking OK",
+    "Probe lost for 1.2 s"). `skipped` counts images without points by reason.
+    """
+
+    state: SessionState
+    detail: str
+    image_rate_hz: float
+    pose_rate_hz: float
+    is_tracking_ok: bool
+    tracking: str
+    provider: str
+    provider_reason: str
+    infer_p50_ms: float
+    end_to_end_p95_ms: float
+    n_received: int
+    n_processed: int
+    skipped: Mapping[DropReason, int]
+    n_points: int
+    frame: str
