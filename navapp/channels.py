@@ -27,7 +27,7 @@ class FullPolicy(Enum):
     BLOCK = "block"
 
 
-class ChannelFull(Exception):
+class ChannelFullError(Exception):
     """A queue with the policy FAIL is full."""
 
 
@@ -78,7 +78,7 @@ class BoundedQueue(Generic[T]):
 
         Raises
         ------
-        ChannelFull : with the policy FAIL; the item is counted as dropped.
+        ChannelFullError : with the policy FAIL; the item is counted as dropped.
         """
         with self._changed:
             self._put += 1
@@ -90,7 +90,7 @@ class BoundedQueue(Generic[T]):
                     return lost
                 if self._policy is FullPolicy.FAIL:
                     self._dropped += 1
-                    raise ChannelFull(f"{self._capacity} items wait already")
+                    raise ChannelFullError(f"{self._capacity} items wait already")
                 self._changed.wait()
             if self._is_closed:
                 self._dropped += 1
