@@ -1,0 +1,132 @@
+"""A bounding volume hierarchy of triangles, for exact nearest distances.
+
+The tree is complete: node i has the children 2i + 1 and 2i + 2, and the j-th of the 2^L nodes at
+depth L holds the triangles j T / 2^L to (j + 1) T / 2^L of the sorted list. Nothing but the boxes
+is stored.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from recon.kernels import squared_distance_to_triangle
+
+Array = NDArray[np.float64]
+
+_LEAF_SIZE = 4  # triangles; measured best of 2, 4, 8 on a 44,000-face fibula
+
+
+@dataclass(frozen=True, slots=True)
+class Bvh:
+    """Triangles (T, 3, 3) in tree order and the (n_nodes, 2, 3) lower and upper box corners, mm."""
+
+    triangles_mm: Array
+    boxes_mm: Array
+    depth: int
+
+
+def build_bvh(triangles_mm: Array) -> Bvh:
+    """Sort triangles (T, 3, 3) into the tree: halves along the longest side of their centres."""
+    n_triangles = len(triangles_mm)
+    depth = max(0, math.ceil(math.log2(n_triangles / _LEAF_SIZE)))
+    order = _median_order(triangles_mm.mean(axis=1), depth)
+    sorted_mm = np.ascontiguousarray(triangles_mm[order])
+    return Bvh(sorted_mm, _boxes(sorted_mm, depth), depth)
+
+
+def nearest_distances(bvh: Bvh, points_mm: Array) -> Array:
+    """Distance, mm, of each finite point (N, 3) to the nearest triangle, (N,)."""
+    return _nearest_distances(bvh.triangles_mm, bvh.boxes_mm, bvh.depth, points_mm)
+
+
+def _median_order(centres_mm: Array, depth: int) -> NDArray[np.intp]:
+    """Order in which each node's triangles are the lower, then the upper half of its parent's."""
+    n_triangles = len(centres_mm)
+    order = np.arange(n_triangles)
+    for level in range(depth):
+        for node in range(1 << level):
+            first = node * n_triangles >> level
+            middle = (2 * node + 1) * n_triangles >> (level + 1)
+            last = (node + 1) * n_triangles >> level
+            part = order[first:last]
+            centres = centres_mm[part]
+            axis = int(np.argmax(np.ptp(centres, axis=0)))
+            order[first:last] = part[np.argpartition(centres[:, axis], middle - first)]
+    return order
+
+
+@numba.njit(cache=True, nogil=True)
+def _boxes(triangles_mm: Array, depth: int) -> Array:
+    """Boxes of all nodes, from the leaves up."""
+    n_triangles = triangles_mm.shape[0]
+    n_leaves = 1 << depth
+    boxes = np.empty((2 * n_leaves - 1, 2, 3))
+    boxes[:, 0] = np.inf
+    boxes[:, 1] = -np.inf
+    for leaf in range(n_leaves):
+        box = boxes[n_leaves - 1 + leaf]
+        for k in range(leaf * n_triangles >> depth, (leaf + 1) * n_triangles >> depth):
+            for corner in range(3):
+                for axis in range(3):
+                    box[0, axis] = min(box[0, axis], triangles_mm[k, corner, axis])
+                    box[1, axis] = max(box[1, axis], triangles_mm[k, corner, axis])
+    for node in range(n_leaves - 2, -1, -1):
+        for axis in range(3):
+            boxes[node, 0, axis] = min(boxes[2 * node + 1, 0, axis], boxes[2 * node + 2, 0, axis])
+            boxes[node, 1, axis] = max(boxes[2 * node + 1, 1, axis], boxes[2 * node + 2, 1, axis])
+    return boxes
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _squared_distance_to_box(point_mm: Array, box_mm: Array) -> float:
+    squared = 0.0
+    for axis in range(3):
+        outside = max(box_mm[0, axis] - point_mm[axis], point_mm[axis] - box_mm[1, axis], 0.0)
+        squared += outside * outside
+    return squared
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _nearest_distances(triangles_mm: Array, boxes_mm: Array, depth: int, points_mm: Array) -> Array:
+    n_triangles = triangles_mm.shape[0]
+    first_leaf = (1 << depth) - 1
+    distances = np.empty(points_mm.shape[0])
+    stack_node = np.empty(depth + 1, np.int64)
+    stack_squared = np.empty(depth + 1)
+    nearest = 0
+    for i in range(points_mm.shape[0]):
+        point = points_mm[i]
+        best = squared_distance_to_triangle(point, triangles_mm[nearest])
+        stack_node[0], stack_squared[0] = 0, 0.0
+        n_stacked = 1
+        while n_stacked > 0:
+            n_stacked -= 1
+            node = stack_node[n_stacked]
+            if stack_squared[n_stacked] >= best:
+                continue
+            while node < first_leaf:
+                near, far = 2 * node + 1, 2 * node + 2
+                near_squared = _squared_distance_to_box(point, boxes_mm[near])
+                far_squared = _squared_distance_to_box(point, boxes_mm[far])
+                if far_squared < near_squared:
+                    near, far = far, near
+                    near_squared, far_squared = far_squared, near_squared
+                if far_squared < best:
+                    stack_node[n_stacked], stack_squared[n_stacked] = far, far_squared
+                    n_stacked += 1
+                if near_squared >= best:
+                    break
+                node = near
+            else:
+                leaf = node - first_leaf
+                for k in range(leaf * n_triangles >> depth, (leaf + 1) * n_triangles >> depth):
+                    squared = squared_distance_to_triangle(point, triangles_mm[k])
+                    if squared < best:
+                        best, nearest = squared, k
+        distances[i] = np.sqrt(best)
+    return distances

@@ -1,0 +1,103 @@
+"""The bone surface: a triangle mesh, and the exact distance of points to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from recon.bvh import Bvh, build_bvh, nearest_distances
+from recon.errors import ReconError
+
+
+@dataclass(frozen=True, slots=True)
+class TriangleMesh:
+    """Triangles in one frame, usually `ct`.
+
+    Faces run counter-clockwise seen from outside: where the enclosed volume is negative, all are
+    turned over on construction. The arrays are read-only copies.
+
+    Parameters
+    ----------
+    vertices_mm : (V, 3) float64, finite
+    faces : (F, 3) int32, indices of vertices; at least one face
+
+    Raises
+    ------
+    ReconError : naming what is wrong.
+    """
+
+    vertices_mm: NDArray[np.float64]
+    faces: NDArray[np.int32]
+
+    def __post_init__(self) -> None:
+        vertices_mm = _checked_vertices(self.vertices_mm)
+        faces = _checked_faces(self.faces, len(vertices_mm))
+        if _enclosed_volume_mm3(vertices_mm[faces]) < 0.0:
+            faces = np.ascontiguousarray(faces[:, ::-1])
+        vertices_mm.setflags(write=False)
+        faces.setflags(write=False)
+        object.__setattr__(self, "vertices_mm", vertices_mm)
+        object.__setattr__(self, "faces", faces)
+
+    def triangles_mm(self) -> NDArray[np.float64]:
+        """Corners of every face, (F, 3 corners, 3), mm."""
+        return self.vertices_mm[self.faces]
+
+
+class SurfaceDistance:
+    """Exact distance of points to a mesh, through a bounding volume hierarchy built once."""
+
+    def __init__(self, mesh: TriangleMesh) -> None:
+        self._bvh: Bvh = build_bvh(mesh.triangles_mm())
+
+    def distances_mm(self, points_mm: ArrayLike) -> NDArray[np.float64]:
+        """Distance of each point to the nearest point on a triangle, never negative.
+
+        Points that follow each other in space (a bone line) are answered fastest: each search
+        starts from the triangle that the last one ended with.
+
+        Parameters
+        ----------
+        points_mm : (N, 3), frame of the mesh, finite
+
+        Returns
+        -------
+        (N,) float64, mm. Empty in, empty out.
+
+        Raises
+        ------
+        ReconError : if a point is not finite.
+        """
+        points = np.ascontiguousarray(points_mm, dtype=np.float64).reshape(-1, 3)
+        if not np.isfinite(points).all():
+            raise ReconError("distance to surface: a point is not finite, expected mm")
+        return nearest_distances(self._bvh, points)
+
+
+def _checked_vertices(vertices_mm: ArrayLike) -> NDArray[np.float64]:
+    vertices = np.array(vertices_mm, dtype=np.float64, order="C")
+    if vertices.ndim != 2 or vertices.shape[1] != 3:
+        raise ReconError(f"mesh: vertices have shape {vertices.shape}, expected (V, 3)")
+    if not np.isfinite(vertices).all():
+        raise ReconError("mesh: holds a vertex that is not finite")
+    return vertices
+
+
+def _checked_faces(faces: ArrayLike, n_vertices: int) -> NDArray[np.int32]:
+    indices = np.array(faces, dtype=np.int32, order="C")
+    if indices.ndim != 2 or indices.shape[1] != 3 or len(indices) == 0:
+        raise ReconError(f"mesh: faces have shape {indices.shape}, expected (F, 3) with F >= 1")
+    if indices.min() < 0 or indices.max() >= n_vertices:
+        raise ReconError(
+            f"mesh: faces name vertices {indices.min()} to {indices.max()}, expected 0 to "
+            f"{n_vertices - 1}"
+        )
+    return indices
+
+
+def _enclosed_volume_mm3(triangles_mm: NDArray[np.float64]) -> float:
+    """Signed volume; measured from the first corner, so that a far origin costs no digits."""
+    a, b, c = np.moveaxis(triangles_mm - triangles_mm[0, 0], 1, 0)
+    return float(np.einsum("ij,ij->", a, np.cross(b, c))) / 6.0
