@@ -1,0 +1,121 @@
+"""Typed configuration: one TOML file, every problem reported at once.
+
+Components receive their own section. Files that a session measures with (calibration, model,
+registration, CT) are named here and are data, not configuration.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from navapp.errors import ConfigError
+
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ServerSettings(_Section):
+    """Where the images and poses come from."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 18944
+    connect_timeout_s: Positive = 10.0
+    """Without a window, a session ends when no server answers for this long."""
+
+
+class StreamSettings(_Section):
+    """Names on the wire. Tools (Probe) or whole IGSIO names (ProbeToTracker)."""
+
+    image: str | None = None
+    """None: the only image stream that the server sends; two or more need a name here."""
+    probe: str = "Probe"
+    reference: str = "Reference"
+    wait_s: Positive = 5.0
+    """How long a server that sends something may take to send the streams named here."""
+
+
+class MatchingSettings(_Section):
+    """Which pose belongs to an image: the one at `t_sender_s - image_lag_s`."""
+
+    image_lag_s: Annotated[float, Field(ge=-2.0, le=2.0)] | None = None
+    """> 0: images are stamped later than the moment they show. None: the calibration's, else 0."""
+    max_pose_gap_s: Positive = 0.1
+    """Poses further apart are not interpolated. A hand moves about 1 mm per 10 ms."""
+    max_pose_wait_s: NonNegative = 0.2
+    """How long a segmented image waits for a pose that comes after it on the wire."""
+    max_age_s: Positive = 1.0
+    """An image that waited longer than this since its arrival is dropped as stale."""
+
+
+class ModelSettings(_Section):
+    """The network; its own contract says everything else."""
+
+    path: Path | None = None
+    """None: the network that ships with the program."""
+    provider: Literal["auto", "cuda", "cpu"] = "auto"
+
+
+class GeometrySettings(_Section):
+    """Files that put a pixel at its place, and the cloud's resolution."""
+
+    calibration: Path | None = None
+    registration: Path | None = None
+    ct: tuple[Path, ...] = ()
+    roi_px: tuple[int, int, int, int] | None = None
+    """Part of the image that is ultrasound: column, row, width, height. None: the calibration's."""
+    voxel_size_mm: Positive = 0.5
+
+
+class Settings(_Section):
+    """Everything a session is told."""
+
+    server: ServerSettings = ServerSettings()
+    streams: StreamSettings = StreamSettings()
+    matching: MatchingSettings = MatchingSettings()
+    model: ModelSettings = ModelSettings()
+    geometry: GeometrySettings = GeometrySettings()
+
+
+def load_settings(path: Path | None, overrides: dict[str, dict[str, Any]]) -> Settings:
+    """Settings from a TOML file (None: all defaults), with what the command line says on top.
+
+    `overrides` holds values by section and name; None values are ignored.
+
+    Raises
+    ------
+    ConfigError : one line with every unknown key, wrong type and value out of range.
+    """
+    tree: dict[str, Any] = {} if path is None else _read(path)
+    for section, values in overrides.items():
+        given = {name: value for name, value in values.items() if value is not None}
+        if given:
+            tree[section] = {**tree.get(section, {}), **given}
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        problems = "; ".join(_describe(problem) for problem in error.errors())
+        raise ConfigError(f"{path or 'command line'}: {problems}") from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from None
+
+
+def _describe(problem: Any) -> str:
+    name = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"{name} is not a setting"
+    return f"{name} = {problem['input']!r}: {problem['msg'].lower()}"

@@ -1,0 +1,144 @@
+"""What a session measures with: network, calibration, registration, CT. Loaded before connecting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from inference.errors import InferenceError
+from inference.preprocess import InputPlan
+from inference.segmenter import Segmenter, default_model_path
+from navapp.config import Settings
+from navapp.errors import ConfigError
+from navapp.state import DropReason
+from recon.mesh_io import read_mesh
+from recon.surface import TriangleMesh
+from tracking.calibration import (
+    ProbeCalibration,
+    Registration,
+    find_calibration,
+    load_calibration,
+    load_registration,
+)
+
+_CT_NAME = "CT_bone_model.stl"
+
+# Printed spacings are rounded; one per cent of a 45 mm image is already 0.45 mm.
+_SPACING_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """Why an image gives no points, as a countable reason and as a sentence."""
+
+    reason: DropReason
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """Everything that was loaded and checked; `surface` is in CT space, mm."""
+
+    segmenter: Segmenter
+    calibration: ProbeCalibration
+    registration: Registration | None
+    surface: TriangleMesh | None
+    ct_paths: tuple[Path, ...]
+    image_lag_s: float
+    roi_px: tuple[int, int, int, int] | None
+
+    def plan_for(self, image_size_px: tuple[int, int]) -> InputPlan:
+        """How an image of this size is laid into the network.
+
+        Raises
+        ------
+        InferenceError : where it cannot be.
+        """
+        return self.segmenter.prepare_for(image_size_px, self.calibration.spacing_mm, self.roi_px)
+
+    def misfit(
+        self, image_size_px: tuple[int, int], spacing_mm: tuple[float, float] | None
+    ) -> Misfit | None:
+        """Why an image cannot be used with this calibration, None where it can.
+
+        A stated spacing of exactly 1 mm is a sender that knows none.
+        """
+        expected_px = self.calibration.image_size_px
+        if expected_px is not None and image_size_px != expected_px:
+            return Misfit(
+                DropReason.BAD_IMAGE,
+                f"the image is {image_size_px[0]}x{image_size_px[1]} pixels, "
+                f"the calibration is for {expected_px[0]}x{expected_px[1]}",
+            )
+        try:
+            self.plan_for(image_size_px)
+        except InferenceError as error:
+            return Misfit(DropReason.BAD_IMAGE, str(error))
+        if spacing_mm is None or spacing_mm == (1.0, 1.0):
+            return None
+        if not np.allclose(spacing_mm, self.calibration.spacing_mm, rtol=_SPACING_TOLERANCE):
+            theirs, ours = (
+                " x ".join(f"{s:.4f}" for s in pair)
+                for pair in (spacing_mm, self.calibration.spacing_mm)
+            )
+            return Misfit(
+                DropReason.HELD, f"the image's spacing is {theirs} mm, the calibration's {ours} mm"
+            )
+        return None
+
+
+def load_equipment(settings: Settings, sweep: Path | None = None) -> Equipment:
+    """Load everything that the settings name; without a name, what lies beside the sweep.
+
+    Raises
+    ------
+    ConfigError, CalibrationError, ReconError, InferenceError : one line with file and reason.
+    """
+    geometry = settings.geometry
+    calibration = load_calibration(geometry.calibration or _nearest_calibration(sweep))
+    ct_paths = geometry.ct or _nearest_ct(sweep)
+    meshes = [read_mesh(path) for path in ct_paths]
+    lag_s = settings.matching.image_lag_s
+    if lag_s is None:
+        lag_s = calibration.image_lag_s or 0.0
+    return Equipment(
+        segmenter=Segmenter(settings.model.path or default_model_path(), settings.model.provider),
+        calibration=calibration,
+        registration=load_registration(geometry.registration) if geometry.registration else None,
+        surface=join_meshes(meshes) if meshes else None,
+        ct_paths=ct_paths,
+        image_lag_s=lag_s,
+        roi_px=geometry.roi_px or calibration.roi_px,
+    )
+
+
+def join_meshes(meshes: list[TriangleMesh]) -> TriangleMesh:
+    """Several bones as one surface."""
+    offsets = np.cumsum([0, *(len(mesh.vertices_mm) for mesh in meshes)])
+    return TriangleMesh(
+        np.concatenate([mesh.vertices_mm for mesh in meshes]),
+        np.concatenate(
+            [mesh.faces + offset for mesh, offset in zip(meshes, offsets, strict=False)]
+        ).astype(np.int32),
+    )
+
+
+def _nearest_calibration(sweep: Path | None) -> Path:
+    found = find_calibration(sweep) if sweep is not None else None
+    if found is None:
+        where = f" beside or above {sweep}" if sweep is not None else ""
+        raise ConfigError(
+            f"no probe calibration{where}: name one with --calibration "
+            "(our .toml, a PLUS .xml, or an UltraBones100k calibration.json)"
+        )
+    return found
+
+
+def _nearest_ct(sweep: Path | None) -> tuple[Path, ...]:
+    if sweep is None:
+        return ()
+    folder = sweep.resolve()
+    candidates = (parent / _CT_NAME for parent in (folder, *folder.parents))
+    return next(((path,) for path in candidates if path.is_file()), ())

@@ -1,0 +1,19 @@
+"""The only logging configuration: one line per event on stderr, in colour where it is a screen."""
+
+from __future__ import annotations
+
+import logging
+
+from rich.console import Console
+from rich.logging import RichHandler
+
+
+def configure_logging(*, is_verbose: bool) -> None:
+    """Warnings and errors; everything down to DEBUG where asked for."""
+    handler = RichHandler(
+        console=Console(stderr=True), show_path=False, rich_tracebacks=False, log_time_format="%X"
+    )
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    level = logging.DEBUG if is_verbose else logging.WARNING
+    for package in ("navapp", "tracking", "inference", "recon"):
+        logging.getLogger(package).setLevel(level)

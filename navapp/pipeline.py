@@ -1,0 +1,101 @@
+"""The live loop: one frame's journey from the newest image to the grown cloud.
+
+Two workers, each in a thread of the session: `infer_frames` finds the bone line in the image,
+`reconstruct_frames` finds the pose that belongs to it and puts the line into the cloud.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from inference.postprocess import BoneLine
+from navapp.channels import Sink, Source
+from navapp.equipment import Equipment
+from navapp.latency import LatencyLog, Stage
+from navapp.matching import Match, PoseMatcher
+from navapp.scene import Scene
+from navapp.state import DropReason, LiveView
+from navapp.tally import Tally
+from tracking.messages import ImageFrame
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentedFrame:
+    """An image with the bone line that the network found in it."""
+
+    frame: ImageFrame
+    line: BoneLine
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """The steps and what they share; `max_age_s` is None where no frame is ever too old."""
+
+    equipment: Equipment
+    matcher: PoseMatcher
+    scene: Scene
+    tally: Tally
+    latency: LatencyLog
+    max_age_s: float | None
+
+    def infer_frames(self, frames: Source[ImageFrame], masks: Sink[SegmentedFrame]) -> None:
+        """Worker: images in, bone lines out. A line that finds no room is a superseded image."""
+        for frame in frames:
+            if self._is_stale(frame):
+                self.tally.image_skipped(DropReason.STALE)
+            elif masks.put(self.segment(frame)) is not None:
+                self.tally.image_skipped(DropReason.SUPERSEDED)
+
+    def reconstruct_frames(
+        self, masks: Source[SegmentedFrame], publish: Callable[[LiveView], None]
+    ) -> None:
+        """Worker: bone lines in, points into the cloud, the newest state out."""
+        for segmented in masks:
+            publish(self.integrate(segmented))
+
+    def segment(self, frame: ImageFrame) -> SegmentedFrame:
+        """Crop, resample, run the network, and find the line in the image's own pixels."""
+        t_start_s = time.perf_counter()
+        height, width = frame.pixels.shape
+        plan = self.equipment.plan_for((width, height))
+        line = self.equipment.segmenter.segment(frame.pixels, plan).line
+        self.latency.add(Stage.INFER, t_start_s, time.perf_counter())
+        return SegmentedFrame(frame, line)
+
+    def integrate(self, segmented: SegmentedFrame) -> LiveView:
+        """Match the pose, back-project the line, grow the cloud."""
+        t_start_s = time.perf_counter()
+        match = self.matcher.match(segmented.frame)
+        t_matched_s = time.perf_counter()
+        self.latency.add(Stage.MATCH, t_start_s, t_matched_s)
+        if isinstance(match, DropReason):
+            return self._dropped(segmented, match)
+        return self._inserted(segmented, match, t_matched_s)
+
+    def _inserted(self, segmented: SegmentedFrame, match: Match, t_matched_s: float) -> LiveView:
+        frame, line = segmented.frame, segmented.line
+        A_target_pixel = match.T_target_probe @ self.equipment.calibration.A_probe_pixel
+        A_scene_pixel = self.scene.insert(line, A_target_pixel, match.target, frame.pixels.shape)
+        t_integrated_s = time.perf_counter()
+        self.latency.add(Stage.RECONSTRUCT, t_matched_s, t_integrated_s)
+        self.tally.image_processed(t_integrated_s)
+        return LiveView(
+            frame, line, A_scene_pixel, None, self.scene.first_points_mm, t_integrated_s
+        )
+
+    def _dropped(self, segmented: SegmentedFrame, reason: DropReason) -> LiveView:
+        self.tally.image_skipped(reason)
+        return LiveView(
+            segmented.frame,
+            segmented.line,
+            None,
+            reason,
+            self.scene.first_points_mm,
+            time.perf_counter(),
+        )
+
+    def _is_stale(self, frame: ImageFrame) -> bool:
+        age_s = time.perf_counter() - frame.stamps.t_arrival_s
+        return self.max_age_s is not None and age_s > self.max_age_s

@@ -1,0 +1,258 @@
+"""What a session leaves behind: `report.json`, `cloud.ply` and `session.toml`."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+from numpy.typing import NDArray
+
+from navapp.errors import SessionError
+from navapp.latency import Stage
+from navapp.session import Session
+from recon.back_projection import back_project
+from recon.coverage import seen_fraction
+from recon.mesh_io import write_cloud_ply
+from recon.metrics import cloud_to_surface, points_to_cloud
+from recon.point_cloud import CloudSnapshot
+from recon.section import visible_line
+from recon.surface import SurfaceDistance, TriangleMesh
+
+_PACKAGES = ("navapp", "numpy", "numba", "scipy", "onnxruntime-gpu", "open3d", "PySide6-Essentials")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A session's outcome: the cloud, each voxel's distance to CT (mm, or None), the report."""
+
+    cloud: CloudSnapshot
+    distance_mm: NDArray[np.float64] | None
+    report: dict[str, Any]
+
+
+def conclude(session: Session, *, startup_s: float, is_complete: bool) -> Result:
+    """Measure what the session built. The session has ended; its counts no longer change."""
+    cloud = session.scene.snapshot()
+    surface = session.surface
+    to_surface = None if surface is None else SurfaceDistance(surface)
+    report = {
+        "frame": session.scene.frame,
+        "frames": _frames(session),
+        "poses": asdict(session.tally.poses),
+        "image_lag_s": session.equipment.image_lag_s,
+        "points": len(cloud.points_mm),
+        "points_per_frame": _points_per_frame(session),
+        "voxel_size_mm": session.scene.voxel_size_mm,
+        "latency_ms": {stage.value: _latency(session, stage) for stage in Stage},
+        "rate_hz": _rates(session),
+        "ct_distance_mm": _cloud_to_ct(to_surface, cloud),
+        "ct_distance_reason": _ct_distance_reason(session, cloud),
+        "ct_to_cloud_mm": _ct_to_cloud(session, surface, cloud),
+        "coverage": {
+            "seen_fraction": None if surface is None else seen_fraction(surface, cloud.points_mm)
+        },
+        "provider": session.equipment.segmenter.session.provider,
+        "provider_reason": session.equipment.segmenter.session.provider_reason,
+        "model": _model(session),
+        "calibration": _calibration(session),
+        "seconds": _processing_seconds(session),
+        "startup_seconds": startup_s,
+        "versions": _versions(),
+        "complete": is_complete and session.failure is None,
+    }
+    if session.failure is not None:
+        report["failure"] = str(session.failure)
+    distance_mm = None if to_surface is None else to_surface.distances_mm(cloud.points_mm)
+    return Result(cloud, distance_mm, _without_nan(report))
+
+
+def save(result: Result, session: Session, folder: Path) -> None:
+    """Write everything into `folder`, made where it is missing.
+
+    Raises
+    ------
+    SessionError : naming the file that cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_cloud_ply(
+            folder / "cloud.ply", result.cloud, session.scene.frame, result.distance_mm
+        )
+        (folder / "session.toml").write_text(_session_toml(session), encoding="utf-8")
+        text = json.dumps(result.report, indent=2, allow_nan=False)
+        (folder / "report.json").write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise SessionError(f"{error.filename or folder}: cannot be written: {error.strerror}")
+
+
+def summary(report: Mapping[str, Any]) -> str:
+    """The report in a few lines for a person."""
+    frames = report["frames"]
+    skipped = ", ".join(f"{n} {reason}" for reason, n in frames["skipped"].items() if n)
+    lines = [
+        f"images     {frames['processed']} of {frames['received']} processed"
+        + (f" ({skipped})" if skipped else ""),
+        f"poses      {report['poses']['received']} received, image lag "
+        f"{report['image_lag_s'] * 1e3:.0f} ms applied",
+        f"cloud      {report['points']} points in frame {report['frame']}",
+        f"provider   {report['provider']} ({report['provider_reason']})",
+    ]
+    latency = report["latency_ms"]["end_to_end"]
+    if latency is not None:
+        lines.append(f"latency    end to end p50 {latency['p50']:.1f} ms, p95 {latency['p95']:.1f} ms")
+    distance = report["ct_distance_mm"]
+    if distance is not None:
+        lines.append(
+            f"to CT      mean {distance['mean']:.3f} mm, median {distance['median']:.3f} mm, "
+            f"p95 {distance['p95']:.3f} mm"
+        )
+    else:
+        lines.append(f"to CT      not measured: {report['ct_distance_reason']}")
+    return "\n".join(lines)
+
+
+def _frames(session: Session) -> dict[str, Any]:
+    counts = session.tally.frames
+    return {
+        "received": counts.received,
+        "processed": counts.processed,
+        "skipped": {reason.value: n for reason, n in counts.skipped.items()},
+    }
+
+
+def _points_per_frame(session: Session) -> float | None:
+    placed = session.scene.placed_frames
+    return float(np.mean([frame.n_points for frame in placed])) if placed else None
+
+
+def _latency(session: Session, stage: Stage) -> dict[str, float] | None:
+    if math.isnan(session.latency.percentile_ms(stage, 50)):
+        return None
+    return {f"p{p}": session.latency.percentile_ms(stage, p) for p in (50, 95, 99)}
+
+
+def _rates(session: Session) -> dict[str, float]:
+    rates = session.tally.mean_rates
+    return {"image": rates.image_hz, "pose": rates.pose_hz, "processed": rates.processed_hz}
+
+
+def _cloud_to_ct(
+    to_surface: SurfaceDistance | None, cloud: CloudSnapshot
+) -> dict[str, float] | None:
+    """Every voxel once, at its mean position, to the nearest point on a triangle."""
+    if to_surface is None or not len(cloud.points_mm):
+        return None
+    stats = cloud_to_surface(cloud.points_mm, to_surface)
+    return {
+        "mean": stats.mean_mm,
+        "median": stats.median_mm,
+        "p95": stats.p95_mm,
+        "n_used": stats.n_used,
+        "n_rejected": stats.n_rejected,
+    }
+
+
+def _ct_distance_reason(session: Session, cloud: CloudSnapshot) -> str:
+    if session.equipment.surface is None:
+        return "no CT surface was given"
+    if session.surface is None:
+        return "the cloud is in the reference's frame and no registration leads to CT"
+    if not len(cloud.points_mm):
+        return "the cloud is empty"
+    return "each voxel's mean position to the nearest point of the CT surface"
+
+
+def _ct_to_cloud(
+    session: Session, surface: TriangleMesh | None, cloud: CloudSnapshot
+) -> dict[str, float] | None:
+    """The visible CT of the integrated images to the nearest point of the cloud."""
+    if surface is None or not len(cloud.points_mm):
+        return None
+    seen_mm = _visible_ct_mm(session, surface)
+    if not len(seen_mm):
+        return None
+    stats = points_to_cloud(seen_mm, cloud.points_mm)
+    return {"mean": stats.mean_mm, "p95": stats.p95_mm, "n_used": stats.n_used}
+
+
+def _visible_ct_mm(session: Session, surface: TriangleMesh) -> NDArray[np.float64]:
+    """The part of the CT that the integrated images could see, (N, 3), at the poses used."""
+    seen = [np.empty((0, 3))]
+    for placed in session.scene.placed_frames:
+        line = visible_line(surface, placed.A_scene_pixel, placed.image_size_px)
+        seen.append(back_project(line.points_px, placed.A_scene_pixel))
+    return np.concatenate(seen)
+
+
+def _model(session: Session) -> dict[str, str]:
+    segmenter = session.equipment.segmenter
+    return {"name": segmenter.session.path.name, "sha256": segmenter.session.sha256}
+
+
+def _calibration(session: Session) -> dict[str, Any]:
+    calibration = session.equipment.calibration
+    return {
+        "source": str(calibration.source),
+        "sha256": calibration.sha256,
+        "spacing_mm": list(calibration.spacing_mm),
+        "provenance": calibration.provenance,
+    }
+
+
+def _processing_seconds(session: Session) -> float | None:
+    span_s = session.tally.processing_span_s
+    return None if span_s is None else span_s[1] - span_s[0]
+
+
+def _versions() -> dict[str, str | None]:
+    return {
+        **{name: version(name) for name in _PACKAGES},
+        "python": platform.python_version(),
+        "git_commit": _git_commit(),
+    }
+
+
+def _git_commit() -> str | None:
+    """The commit of the source tree this runs from; None where it was installed otherwise."""
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=2.0,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _session_toml(session: Session) -> str:
+    """The effective configuration: every setting, defaults included, with the files it used."""
+    equipment = session.equipment
+    settings = session.settings.model_dump(mode="json", exclude_none=True)
+    settings["matching"]["image_lag_s"] = equipment.image_lag_s
+    settings["geometry"]["calibration"] = str(equipment.calibration.source)
+    settings["geometry"]["ct"] = [str(path) for path in equipment.ct_paths]
+    settings["model"]["path"] = str(equipment.segmenter.session.path)
+    header = "# Effective configuration of this session; give it to `navapp run --config`.\n"
+    return header + tomli_w.dumps(settings)
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no NaN: what was not measured is null."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

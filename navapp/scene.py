@@ -1,0 +1,92 @@
+"""What a session builds: the cloud, and where each frame that went into it was."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.postprocess import BoneLine
+from recon.back_projection import back_project
+from recon.point_cloud import CloudSnapshot, PointCloud
+from tracking.calibration import Registration
+from tracking.transforms import Matrix
+
+# Undo by sweep comes with the recording workflow; until then a session is one sweep.
+_SWEEP = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedFrame:
+    """An integrated image: `A_scene_pixel` (4, 4) mm per pixel, its size, its points."""
+
+    A_scene_pixel: Matrix
+    image_size_px: tuple[int, int]
+    n_points: int
+
+
+class Scene:
+    """The cloud in one frame: "ct" where a way from the probe to CT is known, else "reference".
+
+    One thread inserts; any thread reads.
+    """
+
+    def __init__(self, voxel_size_mm: float, registration: Registration | None) -> None:
+        self.voxel_size_mm = voxel_size_mm
+        self._cloud = PointCloud(voxel_size_mm)
+        self._registration = registration
+        self._placed: list[PlacedFrame] = []
+        self._frame: str | None = None
+        self._lock = threading.Lock()
+
+    def insert(
+        self,
+        line: BoneLine,
+        A_target_pixel: Matrix,
+        target: str,
+        image_shape: tuple[int, ...],
+    ) -> Matrix:
+        """Put a line into the cloud; returns A_scene_pixel, where the image lies in the scene."""
+        A_scene_pixel, frame = self._to_scene(A_target_pixel, target)
+        points_mm = back_project(line.points_px, A_scene_pixel)
+        height, width = image_shape
+        with self._lock:
+            self._cloud.insert(points_mm, line.confidence, _SWEEP)
+            self._frame = frame
+            self._placed.append(PlacedFrame(A_scene_pixel, (width, height), len(points_mm)))
+        return A_scene_pixel
+
+    @property
+    def frame(self) -> str:
+        """The frame of every point: "ct" or "reference"; before the first one, what it will be."""
+        if self._frame is not None:
+            return self._frame
+        return "ct" if self._registration is not None else "reference"
+
+    @property
+    def first_points_mm(self) -> NDArray[np.float32]:
+        """(n, 3), the first point of every voxel; read-only and append-only, for drawing."""
+        with self._lock:
+            return self._cloud.first_points_mm
+
+    @property
+    def n_voxels(self) -> int:
+        with self._lock:
+            return self._cloud.n_voxels
+
+    @property
+    def placed_frames(self) -> tuple[PlacedFrame, ...]:
+        with self._lock:
+            return tuple(self._placed)
+
+    def snapshot(self) -> CloudSnapshot:
+        with self._lock:
+            return self._cloud.snapshot()
+
+    def _to_scene(self, A_target_pixel: Matrix, target: str) -> tuple[Matrix, str]:
+        if target == "reference" and self._registration is not None:
+            A_reference_pixel = A_target_pixel
+            return self._registration.T_ct_reference @ A_reference_pixel, "ct"
+        return A_target_pixel, target

@@ -1,0 +1,312 @@
+"""A session: builds the pipeline, owns every thread, knows its state, ends in order.
+
+    receive --frames--> infer --masks--> recon --views--> window
+        \\--poses (every one)------------/
+
+Live, the connectors never hold up the receive thread; in a reconstruction without a socket they
+block instead, so that every frame is used and each run gives the same result.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from navapp.channels import BoundedQueue, FullPolicy, LatestSlot
+from navapp.config import Settings
+from navapp.equipment import Equipment
+from navapp.errors import SessionError, StreamError
+from navapp.feeds import Feed
+from navapp.latency import LatencyLog, Stage
+from navapp.matching import PoseMatcher
+from navapp.pipeline import Pipeline, SegmentedFrame
+from navapp.scene import Scene
+from navapp.state import DropReason, LiveView, SessionState, SessionStatus
+from navapp.stream_watch import StreamWatch
+from navapp.tally import Tally
+from navapp.warm_up import warm_up
+from recon.surface import TriangleMesh
+from tracking.messages import ImageFrame, PoseSample, PoseStatus
+from tracking.pose_buffer import PoseBuffer
+
+logger = logging.getLogger(__name__)
+
+# Lines that wait for their pose: half a second at 60 Hz, far more than max_pose_wait_s needs.
+_MASKS_WAITING = 32
+
+# A tracker at 20 Hz is silent for 50 ms between two poses; half a second is a lost tool.
+_POSE_LOST_AFTER_S = 0.5
+
+_STATUS_OVER_S = 5.0
+_JOIN_S = 2.0
+
+_POSE_REASONS = {
+    DropReason.NO_POSE: "no pose at the image's time",
+    DropReason.POSE_GAP: "gap in the poses at the image's time",
+    DropReason.POSE_INVALID: "pose marked invalid by the tracker",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SessionMode:
+    """How a session is run.
+
+    `is_live`: newest frame wins and poses are waited for; else every frame is used. `has_window`:
+    end-to-end latency counts to the screen, and wrong stream names are shown rather than fatal.
+    """
+
+    is_live: bool
+    has_window: bool
+
+
+class Session:
+    """One run from the first image to the saved result; not restartable.
+
+    `views`, `status`, `note_shown` and `surface` are what a window needs. `failure` is the first
+    error that ended it; what was integrated until then stays available.
+    """
+
+    def __init__(
+        self, settings: Settings, equipment: Equipment, feed: Feed, mode: SessionMode
+    ) -> None:
+        self.settings = settings
+        self.equipment = equipment
+        self.mode = mode
+        self.tally = Tally()
+        self.latency = LatencyLog()
+        self.poses = PoseBuffer()
+        self.scene = Scene(settings.geometry.voxel_size_mm, equipment.registration)
+        self.failure: Exception | None = None
+        self.finished = threading.Event()
+        # Views are a look at the newest state, not a stream: always newest wins.
+        self.views: LatestSlot[LiveView] = LatestSlot()
+        self._frames: BoundedQueue[ImageFrame]
+        if mode.is_live:
+            self._frames = LatestSlot()
+            self._masks = BoundedQueue[SegmentedFrame](_MASKS_WAITING, FullPolicy.DROP_OLDEST)
+        else:
+            self._frames = BoundedQueue(2, FullPolicy.BLOCK)
+            self._masks = BoundedQueue[SegmentedFrame](2, FullPolicy.BLOCK)
+        matching = settings.matching
+        self.matcher = PoseMatcher(
+            self.poses,
+            probe=settings.streams.probe,
+            reference=settings.streams.reference,
+            image_lag_s=equipment.image_lag_s,
+            max_pose_gap_s=matching.max_pose_gap_s,
+            max_pose_wait_s=matching.max_pose_wait_s if mode.is_live else 0.0,
+        )
+        self._pipeline = Pipeline(
+            equipment,
+            self.matcher,
+            self.scene,
+            self.tally,
+            self.latency,
+            matching.max_age_s if mode.is_live else None,
+        )
+        self._streams = StreamWatch(settings.streams)
+        self._feed = feed
+        self._stop = threading.Event()
+        self._is_started = False
+        self._link = "not connected"
+        self._is_link_up = False
+        self._misfit: str | None = None
+        self._last_drop: DropReason | None = None
+        self._threads = [
+            threading.Thread(target=self._receive, name="receive"),
+            threading.Thread(target=self._infer, name="infer"),
+            threading.Thread(target=self._recon, name="recon"),
+        ]
+
+    # -- from outside ---------------------------------------------------------------------------
+
+    @property
+    def surface(self) -> TriangleMesh | None:
+        """The CT surface where the cloud is in its space; elsewhere it has no place."""
+        return self.equipment.surface if self.scene.frame == "ct" else None
+
+    def start(self) -> None:
+        """Warm up, then connect: the first real frame meets its budget."""
+        warm_up(self.equipment)
+        self._is_started = True
+        for thread in self._threads:
+            thread.start()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until the session ended by itself; False where it runs on."""
+        return self.finished.wait(timeout_s)
+
+    def stop(self) -> None:
+        """Stop the producer, let what is under way drain, join every thread.
+
+        Raises
+        ------
+        SessionError : naming the threads that did not end in time.
+        """
+        self._stop.set()
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(_JOIN_S)
+        alive = [thread.name for thread in self._threads if thread.is_alive()]
+        if alive:
+            raise SessionError(f"did not end within {_JOIN_S} s: {', '.join(alive)}")
+
+    def note_shown(self, view: LiveView, t_shown_s: float) -> None:
+        """The window drew this view."""
+        if view.dropped is None:
+            self.latency.add(Stage.END_TO_END, view.frame.stamps.t_arrival_s, t_shown_s)
+
+    def status(self) -> SessionStatus:
+        """One consistent look; cheap enough for ten a second."""
+        now_s = time.perf_counter()
+        state, detail = self._state(now_s)
+        is_tracking_ok, tracking = self._tracking(now_s)
+        rates = self.tally.recent_rates(now_s)
+        frames = self.tally.frames
+        since_s = now_s - _STATUS_OVER_S
+        return SessionStatus(
+            state=state,
+            detail=detail,
+            image_rate_hz=rates.image_hz,
+            pose_rate_hz=rates.pose_hz,
+            is_tracking_ok=is_tracking_ok,
+            tracking=tracking,
+            provider=self.equipment.segmenter.session.provider,
+            provider_reason=self.equipment.segmenter.session.provider_reason,
+            infer_p50_ms=self.latency.percentile_ms(Stage.INFER, 50, since_s),
+            end_to_end_p95_ms=self.latency.percentile_ms(Stage.END_TO_END, 95, since_s),
+            n_received=frames.received,
+            n_processed=frames.processed,
+            skipped=frames.skipped,
+            n_points=self.scene.n_voxels,
+            frame=self.scene.frame,
+        )
+
+    # -- inlet: called by the feed in the receive thread ------------------------------------------
+
+    def image(self, frame: ImageFrame) -> None:
+        """An image of the chosen stream goes on its way; one that does not fit is counted."""
+        self._streams.image_seen(frame.name, frame.stamps.t_arrival_s)
+        self._check_streams()
+        if not self._streams.is_chosen(frame.name):
+            return
+        self.tally.image_received(frame.stamps.t_arrival_s)
+        if self.mode.is_live:
+            self.latency.add(Stage.RECEIVE, frame.stamps.t_arrival_s, frame.t_decoded_s)
+        height, width = frame.pixels.shape
+        misfit = self.equipment.misfit((width, height), frame.spacing_mm)
+        self._note_misfit(misfit.sentence if misfit else None)
+        if misfit is not None:
+            self.tally.image_skipped(misfit.reason)
+        elif self._frames.put(frame) is not None:
+            self.tally.image_skipped(DropReason.SUPERSEDED)
+
+    def bad_image(self, name: str, reason: str) -> None:
+        """An image that arrived whole but cannot be decoded is received and skipped."""
+        t_now_s = time.perf_counter()
+        self._streams.image_seen(name, t_now_s)
+        if self._streams.is_chosen(name):
+            self.tally.image_received(t_now_s)
+            self.tally.image_skipped(DropReason.BAD_IMAGE)
+            self._note_misfit(f"{name}: {reason}")
+
+    def pose(self, sample: PoseSample) -> None:
+        """Every pose goes into the buffer; one that is not newer than the last is lost."""
+        self._streams.pose_seen(sample.name, sample.stamps.t_arrival_s)
+        is_valid = sample.status is PoseStatus.OK
+        is_kept = self.poses.add(sample)
+        self.tally.pose_received(sample.stamps.t_arrival_s, is_valid=is_valid, is_kept=is_kept)
+        self._check_streams()
+
+    def damaged_poses(self, n: int) -> None:
+        """Poses whose checksum was wrong."""
+        self.tally.poses_damaged(n)
+
+    def link(self, sentence: str, *, is_up: bool) -> None:
+        """A lost link forgets the poses: stamps of a restarted server may begin anew."""
+        if self._is_link_up and not is_up:
+            self.poses.clear()
+        self._link, self._is_link_up = sentence, is_up
+        logger.info("%s", sentence)
+
+    # -- threads ----------------------------------------------------------------------------------
+
+    def _receive(self) -> None:
+        self._guard(lambda: self._feed.run(self, self._stop))
+        self.poses.close()
+        self._frames.close()
+
+    def _infer(self) -> None:
+        self._guard(lambda: self._pipeline.infer_frames(self._frames, self._masks))
+        self._frames.close()
+        self._masks.close()
+
+    def _recon(self) -> None:
+        self._guard(lambda: self._pipeline.reconstruct_frames(self._masks, self._publish))
+        self._masks.close()
+        self.views.close()
+        self.finished.set()
+
+    def _guard(self, body: Callable[[], None]) -> None:
+        """The top of every worker: an error ends the session, not the program."""
+        try:
+            body()
+        except Exception as error:  # noqa: BLE001  one of the three doors of the house style
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        if self.failure is None:
+            self.failure = error
+            logger.debug("session failed", exc_info=error)
+        self._stop.set()
+
+    def _publish(self, view: LiveView) -> None:
+        self._last_drop = view.dropped
+        if self.mode.is_live and not self.mode.has_window:
+            self.note_shown(view, view.t_integrated_s)
+        self.views.put(view)
+
+    # -- state ------------------------------------------------------------------------------------
+
+    def _state(self, now_s: float) -> tuple[SessionState, str]:
+        if self.failure is not None:
+            return SessionState.FAILED, str(self.failure)
+        if not self._is_started or self.finished.is_set():
+            return SessionState.IDLE, "session ended" if self._is_started else "not started"
+        if self._stop.is_set():
+            return SessionState.STOPPING, "stopping"
+        if not self._is_link_up:
+            is_reconnecting = self.tally.frames.received > 0
+            state = SessionState.DEGRADED if is_reconnecting else SessionState.CONNECTING
+            return state, self._link
+        problem = self._streams.problem(now_s) or self._misfit
+        if problem is not None:
+            return SessionState.DEGRADED, problem
+        return SessionState.RUNNING, self._link
+
+    def _tracking(self, now_s: float) -> tuple[bool, str]:
+        path = self.matcher.path
+        if path is None:
+            return False, f"no poses of {self.settings.streams.probe} yet"
+        for name in path.streams:
+            age_s = self._streams.pose_age_s(name, now_s)
+            if age_s > _POSE_LOST_AFTER_S:
+                return False, f"{name} lost for {age_s:.1f} s"
+        if self._last_drop in _POSE_REASONS:
+            return False, _POSE_REASONS[self._last_drop]
+        return True, "tracking OK"
+
+    def _check_streams(self) -> None:
+        """Without a window nobody can read a wrong name: end with the list of those that exist."""
+        problem = self._streams.problem(time.perf_counter())
+        if problem is not None and not self.mode.has_window:
+            self._fail(StreamError(problem))
+
+    def _note_misfit(self, sentence: str | None) -> None:
+        if sentence is not None and sentence != self._misfit:
+            logger.warning("%s", sentence)
+        self._misfit = sentence
+
