@@ -1,4 +1,4 @@
-"""What a session measures with: network, calibration, registration, CT. Loaded before connecting."""
+"""What a session measures with, loaded before connecting: network, calibration, registration, CT."""
 
 from __future__ import annotations
 

@@ -59,6 +59,4 @@ def _show(session: Session, window: WindowPlan, deadline_s: float | None) -> Non
         is_late = deadline_s is not None and time.monotonic() >= deadline_s
         return is_late or (window.closes_itself and session.finished.is_set())
 
-    run_window(
-        session, title=window.title, close_when=is_over, screenshots=window.screenshots
-    )
+    run_window(session, title=window.title, close_when=is_over, screenshots=window.screenshots)

@@ -84,14 +84,13 @@ def save(result: Result, session: Session, folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_cloud_ply(
-            folder / "cloud.ply", result.cloud, session.scene.frame, result.distance_mm
-        )
+        write_cloud_ply(folder / "cloud.ply", result.cloud, session.scene.frame, result.distance_mm)
         (folder / "session.toml").write_text(_session_toml(session), encoding="utf-8")
         text = json.dumps(result.report, indent=2, allow_nan=False)
         (folder / "report.json").write_text(text + "\n", encoding="utf-8")
     except OSError as error:
-        raise SessionError(f"{error.filename or folder}: cannot be written: {error.strerror}")
+        where = error.filename or folder
+        raise SessionError(f"{where}: cannot be written: {error.strerror}") from None
 
 
 def summary(report: Mapping[str, Any]) -> str:
@@ -108,7 +107,9 @@ def summary(report: Mapping[str, Any]) -> str:
     ]
     latency = report["latency_ms"]["end_to_end"]
     if latency is not None:
-        lines.append(f"latency    end to end p50 {latency['p50']:.1f} ms, p95 {latency['p95']:.1f} ms")
+        lines.append(
+            f"latency    end to end p50 {latency['p50']:.1f} ms, p95 {latency['p95']:.1f} ms"
+        )
     distance = report["ct_distance_mm"]
     if distance is not None:
         lines.append(

@@ -80,6 +80,7 @@ class Session:
         self.poses = PoseBuffer()
         self.scene = Scene(settings.geometry.voxel_size_mm, equipment.registration)
         self.failure: Exception | None = None
+        self.t_started_s = float("nan")  # perf_counter() when it began to connect
         self.finished = threading.Event()
         # Views are a look at the newest state, not a stream: always newest wins.
         self.views: LatestSlot[LiveView] = LatestSlot()
@@ -131,6 +132,7 @@ class Session:
     def start(self) -> None:
         """Warm up, then connect: the first real frame meets its budget."""
         warm_up(self.equipment)
+        self.t_started_s = time.perf_counter()
         self._is_started = True
         for thread in self._threads:
             thread.start()
@@ -309,4 +311,3 @@ class Session:
         if sentence is not None and sentence != self._misfit:
             logger.warning("%s", sentence)
         self._misfit = sentence
-

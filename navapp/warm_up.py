@@ -10,7 +10,6 @@ from recon.back_projection import back_project
 from recon.point_cloud import PointCloud
 
 
-
 def warm_up(equipment: Equipment) -> None:
     """One frame's journey on a blank image and a drawn line, with nothing kept."""
     plan = equipment.plan_for(_image_size_px(equipment))

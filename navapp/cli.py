@@ -1,0 +1,335 @@
+"""Commands: parse arguments, call, print. The one door where expected errors become one line."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import click
+import typer
+
+if TYPE_CHECKING:
+    from navapp.config import Settings
+    from navapp.equipment import Equipment
+    from navapp.feeds import Feed
+    from navapp.live import WindowPlan
+    from navapp.session import Session
+
+# Start-up counts from here: what came before is the interpreter's own.
+_STARTED_S = time.perf_counter()
+
+_DONE, _FAILED, _WRONG_INPUT, _INTERRUPTED = 0, 1, 2, 130
+
+app = typer.Typer(
+    help="Real-time navigation for tracked ultrasound. Research software, not a medical device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ModelOption = Annotated[
+    Path | None, typer.Option("--model", help="Network (.onnx); default: the one that ships.")
+]
+CtOption = Annotated[
+    list[Path] | None, typer.Option("--ct", help="CT surface (STL, PLY, OBJ); may repeat.")
+]
+CalibrationOption = Annotated[
+    Path | None,
+    typer.Option("--calibration", help="Our .toml, a PLUS .xml or an UltraBones100k .json."),
+]
+RegistrationOption = Annotated[
+    Path | None, typer.Option("--registration", help="TOML with T_ct_reference.")
+]
+PosesOption = Annotated[
+    str, typer.Option(help="original, or optimized (refined to the echo) where the sweep has them.")
+]
+HeadlessOption = Annotated[
+    bool, typer.Option("--headless", help="No window; needs neither Qt nor a display.")
+]
+
+
+@app.callback()
+def common(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every step.")] = False,
+) -> None:
+    from navapp.log_setup import configure_logging
+
+    configure_logging(is_verbose=verbose)
+
+
+@app.command()
+def demo(
+    sweep: Annotated[
+        Path | None, typer.Option(help="Recorded sweep; default: a simulated one.")
+    ] = None,
+    speed: Annotated[str, typer.Option(help="Times real time, or max.")] = "1",
+    headless: HeadlessOption = False,
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/demo"),
+    model: ModelOption = None,
+    ct: CtOption = None,
+    calibration: CalibrationOption = None,
+    registration: RegistrationOption = None,
+) -> int:
+    """Serve a sweep and receive it: both ends of a real socket, in one call."""
+    from navapp.demo import for_simulation, serve, write_simulation
+    from navapp.equipment import load_equipment
+    from navapp.feeds import LiveFeed
+    from recon.simulator import SimulatedSweep
+    from tracking.sequences import Sweep, open_sweep
+
+    factor = _speed(speed)
+    settings = _settings(None, model, ct, calibration, registration)
+    source: Sweep
+    if sweep is None:
+        source = simulated = SimulatedSweep()
+        settings = for_simulation(settings, *write_simulation(simulated, out / "simulation"))
+    else:
+        source = open_sweep(sweep)
+    equipment = load_equipment(settings, sweep)
+    with ExitStack() as stack:
+        window = None if headless else _window(f"navapp demo: {source.name}", out, stack)
+        port = stack.enter_context(serve(source, factor))
+        server = settings.server.model_copy(update={"port": port})
+        settings = settings.model_copy(update={"server": server})
+        feed = LiveFeed(server, until_closed=True, gives_up=True)
+        return _run(settings, equipment, feed, window, out)
+
+
+@app.command()
+def run(
+    config: Annotated[Path | None, typer.Option(help="Settings (TOML).")] = None,
+    server: Annotated[
+        list[str] | None, typer.Option(help="HOST:PORT; default 127.0.0.1:18944.")
+    ] = None,
+    image: Annotated[str | None, typer.Option(help="Image stream.")] = None,
+    probe: Annotated[str | None, typer.Option(help="Probe's tool or pose stream.")] = None,
+    reference: Annotated[str | None, typer.Option(help="Reference's tool or pose stream.")] = None,
+    image_lag_ms: Annotated[
+        float | None,
+        typer.Option(help="Images are stamped this much late; default: calibration's."),
+    ] = None,
+    headless: HeadlessOption = False,
+    seconds: Annotated[float | None, typer.Option(help="End after so long.", min=0.0)] = None,
+    until_closed: Annotated[
+        bool, typer.Option("--until-closed", help="End when the server closes.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder for the results.")] = None,
+    model: ModelOption = None,
+    ct: CtOption = None,
+    calibration: CalibrationOption = None,
+    registration: RegistrationOption = None,
+) -> int:
+    """Live session with an OpenIGTLink server; ends on --seconds, Ctrl-C or closing the window."""
+    from navapp.equipment import load_equipment
+    from navapp.feeds import LiveFeed
+
+    settings = _settings(
+        config,
+        model,
+        ct,
+        calibration,
+        registration,
+        server=_address(server),
+        streams={"image": image, "probe": probe, "reference": reference},
+        matching={"image_lag_s": None if image_lag_ms is None else image_lag_ms * 1e-3},
+    )
+    equipment = load_equipment(settings)
+    out = out or Path("out") / datetime.now().strftime("run-%Y%m%d-%H%M%S")
+    with ExitStack() as stack:
+        window = None if headless else _window("navapp", out, stack, needs_screen=True)
+        feed = LiveFeed(settings.server, until_closed=until_closed, gives_up=headless)
+        return _run(settings, equipment, feed, window, out, seconds)
+
+
+@app.command()
+def replay(
+    sweep: Annotated[Path, typer.Argument(help="Recorded sweep.")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 18944,
+    speed: Annotated[str, typer.Option(help="Times real time, or max.")] = "1",
+    loop: Annotated[bool, typer.Option("--loop", help="Begin again at the end.")] = False,
+    from_s: Annotated[float | None, typer.Option("--from", help="Begin at this second.")] = None,
+    to_s: Annotated[float | None, typer.Option("--to", help="End at this second.")] = None,
+    poses: PosesOption = "original",
+) -> int:
+    """Serve a recorded sweep as an OpenIGTLink server; waits for a client, then begins."""
+    import threading
+
+    from tracking.replay import Replay
+    from tracking.sequences import open_sweep
+    from tracking.server import Server
+
+    source = open_sweep(sweep, poses=poses)
+    with Server(host, port) as server:
+        player = Replay(source, server, speed=_speed(speed), loop=loop, from_s=from_s, to_s=to_s)
+        print(f"{source.name}: {source.n_images} images at {host}:{server.port}", flush=True)
+        result = player.run(threading.Event())
+    print(f"sent {result.n_images} images and {result.n_poses} poses")
+    if result.n_unreadable:
+        print(f"{result.n_unreadable} images could not be read", file=sys.stderr)
+        return _FAILED
+    return _DONE
+
+
+@app.command()
+def reconstruct(
+    sweep: Annotated[Path, typer.Argument(help="Recorded sweep.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results.")],
+    poses: PosesOption = "original",
+    model: ModelOption = None,
+    ct: CtOption = None,
+    calibration: CalibrationOption = None,
+    registration: RegistrationOption = None,
+) -> int:
+    """Every frame of a sweep, without a socket, as fast as it goes; the same result each time."""
+    from navapp.equipment import load_equipment
+    from navapp.feeds import SweepFeed
+    from tracking.sequences import open_sweep
+
+    settings = _settings(None, model, ct, calibration, registration)
+    source = open_sweep(sweep, poses=poses)
+    equipment = load_equipment(settings, sweep)
+    feed = SweepFeed(source, hold_s=settings.matching.max_pose_gap_s)
+    return _run(settings, equipment, feed, None, out, is_live=False)
+
+
+def main() -> None:
+    """Console entry: every expected error is one line and the right exit code."""
+    sys.exit(_door())
+
+
+def _door() -> int:
+    from inference.errors import InferenceError
+    from navapp.errors import NavappError, SessionError
+    from recon.errors import ReconError
+    from tracking.errors import TrackingError
+
+    try:
+        return app(standalone_mode=False) or _DONE
+    except click.exceptions.Exit as ending:
+        return ending.exit_code
+    except click.ClickException as error:
+        return _say(error.format_message(), _WRONG_INPUT)
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        return _say("interrupted", _INTERRUPTED)
+    except SessionError as error:
+        return _say(str(error), _FAILED)
+    except (NavappError, TrackingError, InferenceError, ReconError) as error:
+        return _say(str(error), _WRONG_INPUT)
+    except Exception as error:
+        import logging
+
+        logging.getLogger("navapp").debug("unexpected", exc_info=error)
+        return _say(f"unexpected {type(error).__name__}: {error} (details with -v)", _FAILED)
+
+
+def _run(
+    settings: Settings,
+    equipment: Equipment,
+    feed: Feed,
+    window: WindowPlan | None,
+    out: Path,
+    seconds: float | None = None,
+    *,
+    is_live: bool = True,
+) -> int:
+    """Run a session to its end and save what it gave, however it ended."""
+    from navapp.live import Ending, run_to_end
+    from navapp.report import conclude, save, summary
+    from navapp.session import Session, SessionMode
+
+    session = Session(
+        settings, equipment, feed, SessionMode(is_live=is_live, has_window=window is not None)
+    )
+    ending = run_to_end(session, window, seconds)
+    is_interrupted = ending is Ending.INTERRUPTED
+    result = conclude(
+        session, startup_s=session.t_started_s - _STARTED_S, is_complete=not is_interrupted
+    )
+    save(result, session, out)
+    print(summary(result.report))
+    print(f"saved      {out}")
+    if is_interrupted:
+        return _say(f"interrupted; what was received is in {out}", _INTERRUPTED)
+    return _verdict(session, out)
+
+
+def _verdict(session: Session, out: Path) -> int:
+    from navapp.errors import StreamError
+
+    if session.failure is None:
+        return _DONE
+    code = _WRONG_INPUT if isinstance(session.failure, StreamError) else _FAILED
+    return _say(f"{session.failure}; what was received until then is in {out}", code)
+
+
+def _settings(
+    config: Path | None,
+    model: Path | None,
+    ct: list[Path] | None,
+    calibration: Path | None,
+    registration: Path | None,
+    **sections: dict[str, Any],
+) -> Settings:
+    from navapp.config import load_settings
+
+    geometry = {
+        "calibration": calibration,
+        "registration": registration,
+        "ct": tuple(ct) if ct else None,
+    }
+    return load_settings(config, {"model": {"path": model}, "geometry": geometry, **sections})
+
+
+def _window(
+    title: str, out: Path, stack: ExitStack, *, needs_screen: bool = False
+) -> WindowPlan | None:
+    """A window on the screen there is, or on a virtual one that ends with the session."""
+    from navapp.errors import ConfigError
+    from navapp.live import WindowPlan
+
+    has_screen = sys.platform != "linux" or any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
+    )
+    if has_screen:
+        return WindowPlan(title, closes_itself=False, screenshots=out)
+    if needs_screen:
+        raise ConfigError("no display: set DISPLAY, or use --headless")
+    from navapp.gui.virtual_display import virtual_display
+
+    stack.enter_context(virtual_display())
+    return WindowPlan(title, closes_itself=True, screenshots=out)
+
+
+def _speed(text: str) -> float | None:
+    """Times real time; None for as fast as the clients take it."""
+    if text == "max":
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0.0 < speed < float("inf"):
+        raise click.BadParameter(f"--speed is {text}, expected a number above 0, or max")
+    return speed
+
+
+def _address(servers: list[str] | None) -> dict[str, Any]:
+    if not servers:
+        return {}
+    if len(servers) > 1:
+        raise click.BadParameter("one --server for now: several need their clocks mapped")
+    host, separator, port = servers[0].rpartition(":")
+    if not separator or not port.isdigit():
+        raise click.BadParameter(f"--server is {servers[0]}, expected HOST:PORT")
+    return {"host": host.strip("[]"), "port": int(port)}
+
+
+def _say(line: str, code: int) -> int:
+    print(f"navapp: {' '.join(line.split())}", file=sys.stderr)
+    return code
