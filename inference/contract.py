@@ -144,42 +144,42 @@ def read_contract(path: Path) -> ModelContract:
     ------
     ModelError : see `open_model`.
     """
-    return open_model(path, ["CPUExecutionProvider"])[1]
+    return open_model(path, read_model(path), ["CPUExecutionProvider"], quiet_options())[1]
+
+
+def read_model(path: Path) -> bytes:
+    """The bytes of a network file: read once, so that what is hashed is what runs."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"model {path}: cannot be read ({error.strerror})") from None
 
 
 def open_model(
-    path: Path, providers: list[str], options: Any = None
-) -> tuple[onnxruntime.InferenceSession, ModelContract, bytes]:
-    """Session, contract and the very bytes of a network file.
-
-    The file is read once, so that what is hashed is what runs.
+    path: Path, content: bytes, providers: list[str], options: onnxruntime.SessionOptions
+) -> tuple[onnxruntime.InferenceSession, ModelContract]:
+    """Session and contract of a network file's bytes; `path` names it in errors.
 
     Raises
     ------
-    ModelError : the file is missing, no ONNX network, keeps weights in other files, has no
-        contract, or its graph is not what the contract says.
+    ModelError : no ONNX network, weights kept in other files, no contract, or a graph that is not
+        what the contract says.
     """
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"model {path}: cannot be read ({error.strerror})") from None
-    if options is None:
-        options = quiet_options()
-    try:
-        session = onnxruntime.InferenceSession(content, options, providers=providers)
+        session = onnxruntime.InferenceSession(
+            content, options, providers=providers, enable_fallback=0
+        )
     except Exception as error:  # noqa: BLE001  ONNX Runtime's own classes share no public base
         reason = str(error).splitlines()[0]
         if "external" in reason.lower():
             raise ModelError(f"model {path}: keeps weights in other files, expected one") from None
-        raise ModelError(
-            f"model {path}: is not an ONNX network that runs here ({reason})"
-        ) from None
+        raise ModelError(f"model {path}: not an ONNX network that runs here ({reason})") from None
     contract = ModelContract.from_metadata(session.get_modelmeta().custom_metadata_map, str(path))
     _check_graph(session, contract, path)
-    return session, contract, content
+    return session, contract
 
 
-def quiet_options() -> Any:
+def quiet_options() -> onnxruntime.SessionOptions:
     """Session options that keep ONNX Runtime's own log silent: its errors come as exceptions."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -31,10 +32,13 @@ from tracking.sequences.sweep import SweepImage
 # Wu et al. 2025).
 MAX_INCIDENCE_RAD = math.radians(85.0)
 
-# Simulated sweeps from this seed on are for training; smaller seeds are for tests and the demo.
+# Seeds of simulated sweeps; those below 500 are left for tests and the demo.
 FIRST_TRAINING_SEED = 1000
-_IMAGES_PER_SEED = 5
+FIRST_VALIDATION_SEED = 500
+_IMAGES_PER_BONE = 5
+_ONE_WAY_S = 6.0  # time in which a simulated probe passes its bone once
 _SURFACE_NAME = "CT_bone_model.stl"
+_TABLE = "tracking.csv"
 
 # Half width of the target, in network pixels: full bone within 1, none from 2 on. A band of 3
 # pixels is what a label that is off by one or two pixels can still teach.
@@ -64,6 +68,24 @@ class Example:
 
     image: NDArray[np.float32]
     target: NDArray[np.float32]
+
+
+def find_records(folders: Sequence[Path]) -> list[Path]:
+    """The record folders named, or found one level below the folders named, each once, sorted.
+
+    Raises
+    ------
+    InputError : a folder that is no record and holds none.
+    """
+    found: set[Path] = set()
+    for folder in folders:
+        records = {
+            table.parent for pattern in ("", "*/") for table in folder.glob(pattern + _TABLE)
+        }
+        if not records:
+            raise InputError(f"{folder}: no record there, expected a folder with {_TABLE}")
+        found |= records
+    return sorted(found)
 
 
 def read_record(folder: Path) -> Iterator[LabelledImage]:
@@ -98,17 +120,19 @@ def read_record(folder: Path) -> Iterator[LabelledImage]:
 
 
 def simulated_images(first_seed: int, n_images: int) -> Iterator[LabelledImage]:
-    """Images spread over simulated sweeps, a few of each, with the simulator's own truth."""
+    """Images from all over many simulated bones, a few of each, with the simulator's own truth."""
     for k in range(n_images):
-        seed, part = first_seed + k // _IMAGES_PER_SEED, k % _IMAGES_PER_SEED
-        sweep = SimulatedSweep(SimulatorSettings(seed=seed))
-        index = round((part + 0.5) / _IMAGES_PER_SEED * (sweep.n_images - 1))
+        seed, index = first_seed + k // _IMAGES_PER_BONE, k % _IMAGES_PER_BONE
+        settings = SimulatorSettings(
+            seed=seed, n_images=_IMAGES_PER_BONE, image_rate_hz=_IMAGES_PER_BONE / _ONE_WAY_S
+        )
+        sweep = SimulatedSweep(settings)
         yield LabelledImage(
             name=f"simulated/{seed}/{index}",
             pixels=sweep.render(index),
-            spacing_mm=sweep.spacing_mm,
+            spacing_mm=settings.spacing_mm,
             roi_px=None,
-            line_px=sweep.truth_line(index),
+            line_px=sweep.truth_line(index).points_px,
         )
 
 
@@ -152,7 +176,7 @@ def record_sha256(folder: Path) -> str:
     """Hash of everything that a record's examples are made from."""
     digest = hashlib.sha256()
     images = sorted((folder / "UltrasoundImages").glob("*.png"))
-    for path in (folder / "tracking.csv", *record_companions(folder), *images):
+    for path in (folder / _TABLE, *record_companions(folder), *images):
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
@@ -166,7 +190,7 @@ def stacked(examples: Iterable[Example]) -> tuple[NDArray[np.float32], NDArray[n
 def _densified(points: NDArray[np.float64], largest_step: float) -> NDArray[np.float64]:
     """Points with neighbours up to `largest_step` apart joined by steps of 0.2 at most."""
     parts = [points]
-    for start, end in zip(points[:-1], points[1:], strict=True):
+    for start, end in pairwise(points):
         length = float(np.hypot(*(end - start)))
         if 0.2 < length <= largest_step:
             parts.append(np.linspace(start, end, math.ceil(length / 0.2), endpoint=False))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-SMALL_UNET = "depthwise-unet-16"
-
 
 class SmallUNet(nn.Module):
     """U-Net of depthwise-separable convolutions: 0.2 million weights, milliseconds on one core.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import csv
 import json
 import os
@@ -15,29 +14,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from offline_tools.augmentation import augment
+from offline_tools.errors import InputError
 from offline_tools.losses import bone_loss
 from offline_tools.networks import SmallUNet
+from offline_tools.presets import TrainSettings
 
 CHECKPOINT_NAME = "checkpoint.pt"
 RUN_NAME = "run.json"
 LOG_NAME = "log.csv"
-
-
-@dataclass(frozen=True, slots=True)
-class TrainSettings:
-    """How to train. The seed fixes initial weights, order and augmentation."""
-
-    epochs: int = 60
-    batch_size: int = 8
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-2
-    ema_decay: float = 0.998
-    seed: int = 0
-    n_threads: int = 2
-    checkpoint_every: int = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,24 +39,24 @@ class EpochResult:
 def train(
     examples: tuple[NDArray[np.float32], NDArray[np.float32]],
     validation: tuple[NDArray[np.float32], NDArray[np.float32]],
+    *,
     settings: TrainSettings,
     run: Path,
-    data: dict[str, Any],
+    description: dict[str, Any],
     on_epoch: Callable[[EpochResult], None] = lambda _: None,
 ) -> None:
     """Train a SmallUNet on images and targets, (N, 1, rows, columns) float32 each.
 
-    `run` receives the log, the settings with `data` (what the examples were made from), and every
-    few epochs the averaged weights, so that an interrupted run can be exported too.
+    `run` receives the log and every few epochs the averaged weights with `description` (contract,
+    data, versions) and the settings, so that an interrupted run can be exported too. The same
+    seed on the same machine gives the same weights.
     """
     torch.set_num_threads(settings.n_threads)
     torch.manual_seed(settings.seed)
     generator = torch.Generator().manual_seed(settings.seed)
     images, targets = (torch.from_numpy(array) for array in examples)
     network = SmallUNet().to(memory_format=torch.channels_last)  # twice as fast on a CPU
-    averaged = AveragedModel(
-        network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay), use_buffers=True
-    )
+    averaged = AveragedModel(network, avg_fn=_moving_average(settings.ema_decay), use_buffers=True)
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
@@ -93,7 +80,7 @@ def train(
             log.writerow(asdict(result))
             file.flush()
             if epoch % settings.checkpoint_every == 0 or epoch == settings.epochs:
-                _save(run, averaged.module, settings, data, result)
+                _save(run, averaged.module, settings, description, result)
             on_epoch(result)
 
 
@@ -102,11 +89,14 @@ def load_run(run: Path) -> tuple[SmallUNet, dict[str, Any]]:
 
     Raises
     ------
-    InputError : no finished epoch there.
+    InputError : no usable checkpoint there.
     """
     network = SmallUNet()
-    network.load_state_dict(torch.load(run / CHECKPOINT_NAME, weights_only=True))
-    return network.eval(), json.loads((run / RUN_NAME).read_text())
+    try:
+        network.load_state_dict(torch.load(run / CHECKPOINT_NAME, weights_only=True))
+        return network.eval(), json.loads((run / RUN_NAME).read_text())
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"run {run}: no usable checkpoint there ({error})") from None
 
 
 def _step(
@@ -121,6 +111,18 @@ def _step(
     loss.backward()
     optimiser.step()
     return loss.item()
+
+
+def _moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """Exponential average that forgets the first, random weights sooner than `decay` says."""
+
+    def update(mean: Tensor, current: Tensor, n_averaged: Tensor) -> Tensor:
+        if not current.is_floating_point():  # batch normalisation counts its batches
+            return current
+        n = int(n_averaged)
+        return torch.lerp(current, mean, min(decay, (1 + n) / (10 + n)))
+
+    return update
 
 
 @torch.no_grad()
@@ -142,14 +144,13 @@ def _save(
     run: Path,
     network: torch.nn.Module,
     settings: TrainSettings,
-    data: dict[str, Any],
+    description: dict[str, Any],
     result: EpochResult,
 ) -> None:
     """Write checkpoint and description; each appears whole or not at all."""
-    state = copy.deepcopy(network.state_dict())
-    _replace(run / CHECKPOINT_NAME, lambda path: torch.save(state, path))
+    _replace(run / CHECKPOINT_NAME, lambda path: torch.save(network.state_dict(), path))
     text = json.dumps(
-        {"settings": asdict(settings), "data": data, "reached": asdict(result)}, indent=2
+        {**description, "settings": asdict(settings), "reached": asdict(result)}, indent=2
     )
     _replace(run / RUN_NAME, lambda path: path.write_text(text))
 

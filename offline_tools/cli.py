@@ -1,0 +1,194 @@
+"""The `offline-tools` command: parse arguments, call, print."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+from rich.console import Console
+from rich.progress import track
+
+from inference.errors import InferenceError
+from offline_tools.errors import InputError, WorkError
+from offline_tools.presets import PRESETS
+from recon.errors import ReconError
+from tracking.errors import TrackingError
+
+app = typer.Typer(
+    help="Prepare data, train, judge and export networks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+
+_DATA_CREDIT = "UltraBones100k, Wu et al. 2025, CC BY 4.0"
+_N_VALIDATION = 20  # simulated images, from seeds that training never sees
+
+_Data = Annotated[
+    list[Path], typer.Option(help="UltraBones100k record, or a folder of records; may repeat.")
+]
+
+
+@app.command()
+def train(
+    data: _Data,
+    out: Annotated[Path, typer.Option(help="Folder of the run: log and checkpoints.")],
+    preset: Annotated[str, typer.Option(help=f"One of: {', '.join(PRESETS)}.")] = "first",
+    epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    simulated: Annotated[int | None, typer.Option(min=0, help="Simulated images to add.")] = None,
+    seed: Annotated[int | None, typer.Option()] = None,
+) -> None:
+    """Train a network on recorded and simulated images."""
+    from offline_tools import dataset
+    from offline_tools.train import EpochResult
+    from offline_tools.train import train as run_training
+
+    if preset not in PRESETS:
+        raise InputError(f"--preset is {preset!r}, expected one of {', '.join(PRESETS)}")
+    recipe = PRESETS[preset]
+    n_simulated = recipe.n_simulated if simulated is None else simulated
+    given = {"epochs": epochs, "seed": seed}
+    settings = replace(recipe.settings, **{k: v for k, v in given.items() if v is not None})
+    records = dataset.find_records(data)
+
+    examples = [
+        dataset.make_example(image, recipe.contract)
+        for record in records
+        for image in track(dataset.read_record(record), str(record), console=console)
+    ]
+    n_recorded = len(examples)
+    simulation = dataset.simulated_images(dataset.FIRST_TRAINING_SEED, n_simulated)
+    for image in track(simulation, "simulated", n_simulated, console=console):
+        examples.append(dataset.make_example(image, recipe.contract))
+    validation = [
+        dataset.make_example(image, recipe.contract)
+        for image in dataset.simulated_images(dataset.FIRST_VALIDATION_SEED, _N_VALIDATION)
+    ]
+
+    def show(result: EpochResult) -> None:
+        console.print(
+            f"epoch {result.epoch}/{settings.epochs}  train {result.train_loss:.4f}  "
+            f"simulated validation {result.validation_loss:.4f}"
+        )
+
+    console.print(f"{n_recorded} recorded and {n_simulated} simulated images")
+    run_training(
+        dataset.stacked(examples),
+        dataset.stacked(validation),
+        settings=settings,
+        run=out,
+        description={
+            "contract": recipe.contract.to_metadata(),
+            "data": {
+                "records": {str(Path(*r.parts[-2:])): dataset.record_sha256(r) for r in records},
+                "n_recorded": n_recorded,
+                "n_simulated": n_simulated,
+                "credit": _DATA_CREDIT,
+            },
+            "made_with": _made_with(),
+        },
+        on_epoch=show,
+    )
+    console.print(f"run written to {out}")
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a training run.")],
+    out: Annotated[Path, typer.Option(help="The .onnx file to write.")],
+) -> None:
+    """Write a run's network as one ONNX file with its contract inside."""
+    from offline_tools.export_onnx import export as run_export
+
+    result = run_export(run, out)
+    console.print(
+        f"{out}: {result.n_bytes / 1e6:.2f} MB, differs from torch by at most "
+        f"{result.largest_difference:.1e}"
+    )
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Option(help="The .onnx file to judge.")],
+    out: Annotated[Path, typer.Option(help="Folder for evaluation.json.")],
+    data: Annotated[
+        list[Path] | None, typer.Option(help="Record or folder of records; may repeat.")
+    ] = None,
+    simulated: Annotated[int, typer.Option(min=0, help="Simulated images instead of data.")] = 0,
+) -> None:
+    """Score a network's bone lines against the labels of recorded or simulated images."""
+    from offline_tools import dataset
+    from offline_tools.evaluate import evaluate as run_evaluation
+
+    if bool(data) == bool(simulated):
+        raise InputError("give either --data or --simulated")
+    records = dataset.find_records(data or [])
+    images = (
+        dataset.simulated_images(dataset.FIRST_VALIDATION_SEED, simulated)
+        if simulated
+        else (image for record in records for image in dataset.read_record(record))
+    )
+    evaluation = run_evaluation(model, track(images, "images", console=console))
+    evaluation["data"] = {
+        "records": [str(Path(*record.parts[-2:])) for record in records],
+        "n_simulated": simulated,
+        "poses": "original",
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "evaluation.json"
+    path.write_text(json.dumps(evaluation, indent=2) + "\n")
+    console.print(f"{path}: {evaluation['n_frames']} images")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """The one door: run a command; errors become one line on stderr and an exit code."""
+    try:
+        app(list(arguments), standalone_mode=False)
+    except click.ClickException as error:
+        return _refuse(error.format_message(), 2)
+    except (InputError, TrackingError, ReconError, InferenceError) as error:
+        return _refuse(str(error), 2)
+    except WorkError as error:
+        return _refuse(str(error), 1)
+    except (click.Abort, KeyboardInterrupt):
+        return _refuse("interrupted; what was saved so far is kept", 130)
+    except Exception as error:
+        return _refuse(f"unexpected {type(error).__name__}: {error}", 1)
+    return 0
+
+
+def main() -> None:
+    """Entry point of the console command."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def _refuse(text: str, code: int) -> int:
+    print(f"offline-tools: {' '.join(text.split())}", file=sys.stderr)
+    return code
+
+
+def _made_with() -> dict[str, Any]:
+    """Versions and commit, for the provenance of what is made."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.strip()
+    packages = ("navapp", "numpy", "torch", "onnx", "onnxruntime-gpu")
+    return {
+        "git_commit": commit or None,
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+    }

@@ -1,0 +1,136 @@
+"""The contract inside a network file: round trip, and every way to be refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inference.contract import ModelContract, read_contract
+from inference.errors import ModelError
+
+
+def changed(contract: ModelContract, section: str, **values: object) -> dict[str, str]:
+    """The contract's metadata with some values of a section replaced."""
+    metadata = contract.to_metadata()
+    metadata[f"navapp.{section}"] = json.dumps(json.loads(metadata[f"navapp.{section}"]) | values)
+    return metadata
+
+
+def test_round_trip_through_metadata(contract: ModelContract) -> None:
+    metadata = contract.to_metadata()
+    assert all(key.startswith("navapp.") for key in metadata)
+    assert json.loads(metadata["navapp.contract_version"]) == "1"
+    assert ModelContract.from_metadata(metadata, "m") == contract
+
+
+def test_round_trip_through_a_file(
+    contract: ModelContract, write_network: Callable[..., Path]
+) -> None:
+    assert read_contract(write_network(contract.to_metadata())) == contract
+
+
+def test_no_contract(write_network: Callable[..., Path]) -> None:
+    with pytest.raises(ModelError, match=r"network\.onnx has no navapp contract: its metadata"):
+        read_contract(write_network({}))
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "text"),
+    [
+        ("input", {"layout": "NHWC"}, r"input\.layout is 'NHWC'"),
+        ("input", {"anchor": "stretch"}, r"input\.anchor is 'stretch'"),
+        ("input", {"spacing_mm": 0.0}, r"input\.spacing_mm is 0\.0"),
+        ("input", {"spacing_mm": "fine"}, "cannot be honoured"),
+        ("input", {"padding": 3.0}, r"input\.padding is 3\.0"),
+        ("input", {"colour": "grey"}, "colour"),
+        ("normalisation", {"std": 0.0}, r"normalisation\.std is 0\.0"),
+        ("output", {"activation": "softmax"}, r"output\.activation is 'softmax'"),
+        ("output", {"threshold": 1.5}, r"output\.threshold is 1\.5"),
+        ("geometry", {"row_0": "far end"}, r"geometry\.row_0 is 'far end'"),
+    ],
+)
+def test_what_cannot_be_honoured_is_refused(
+    contract: ModelContract, section: str, values: dict[str, object], text: str
+) -> None:
+    with pytest.raises(ModelError, match=text):
+        ModelContract.from_metadata(changed(contract, section, **values), "m.onnx")
+
+
+def test_unknown_version(contract: ModelContract) -> None:
+    metadata = contract.to_metadata() | {"navapp.contract_version": '"2"'}
+    with pytest.raises(ModelError, match="contract version '2', this program honours '1'"):
+        ModelContract.from_metadata(metadata, "m")
+
+
+def test_missing_section(contract: ModelContract) -> None:
+    metadata = contract.to_metadata()
+    del metadata["navapp.output"]
+    with pytest.raises(ModelError, match=r"contract of model m lacks 'navapp\.output'"):
+        ModelContract.from_metadata(metadata, "m")
+
+
+def test_broken_json(contract: ModelContract) -> None:
+    metadata = contract.to_metadata() | {"navapp.output": "{"}
+    with pytest.raises(ModelError, match="cannot be honoured"):
+        ModelContract.from_metadata(metadata, "m")
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 256, 256), (1, 3, 224, 256), (1, 224, 256), ("n", 1, 224, 256)]
+)
+def test_graph_of_another_size_is_refused(
+    contract: ModelContract, write_network: Callable[..., Path], shape: tuple[int | str, ...]
+) -> None:
+    path = write_network(contract.to_metadata(), shape)
+    with pytest.raises(ModelError, match="its input is .* its contract says"):
+        read_contract(path)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"none\.onnx: cannot be read \(No such file"):
+        read_contract(tmp_path / "none.onnx")
+
+
+@pytest.mark.parametrize("content", [b"", b"no network at all"])
+def test_file_that_is_no_network(
+    tmp_path: Path, content: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "broken.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="not an ONNX network that runs here"):
+        read_contract(path)
+    assert capfd.readouterr().err == ""
+
+
+def test_truncated_file(contract: ModelContract, write_network: Callable[..., Path]) -> None:
+    path = write_network(contract.to_metadata())
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(ModelError, match=r"network\.onnx"):
+        read_contract(path)
+
+
+def test_weights_in_another_file_are_refused(
+    contract: ModelContract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    onnx = pytest.importorskip("onnx", reason="onnx comes with the extra `train`")
+    shape = contract.input.size_px
+    tensors = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, (1, 1, *shape))
+        for name in ("image", "probability")
+    ]
+    weight = onnx.numpy_helper.from_array(np.ones((1, 1, *shape), np.float32), "weight")
+    node = onnx.helper.make_node("Mul", ["image", "weight"], ["probability"])
+    graph = onnx.helper.make_graph([node], "test", tensors[:1], tensors[1:], [weight])
+    model = onnx.helper.make_model(
+        graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8
+    )
+    onnx.helper.set_model_props(model, contract.to_metadata())
+    path = tmp_path / "split.onnx"
+    onnx.save(model, path, save_as_external_data=True, location="split.data", size_threshold=0)
+    monkeypatch.chdir(tmp_path)  # even where the other file could be found
+    with pytest.raises(ModelError, match="keeps weights in other files"):
+        read_contract(path)
