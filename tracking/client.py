@@ -100,7 +100,8 @@ class Client:
     ----------
     on_image, on_pose : called in the receive thread with each decoded message, in order.
     on_bad_image : called with stream name and reason for a complete IMAGE of no use to us.
-    on_state : called in the receive thread whenever the state or its reason changes.
+    on_state : called in the receive thread whenever the state or its reason changes, and with
+        UNREACHABLE after every attempt that fails, so that the caller can give up.
     connect_timeout_s : for each of the host's addresses.
     silence_timeout_s : no byte for so long is reported as SILENT. The connection stays: a server
         may send only on change, and a vanished host is noticed by TCP's keep-alive (about 5 s).
@@ -286,15 +287,16 @@ class Client:
             f"{self._silence_timeout_s:g} s{where}",
         )
 
-    def _report_lost(self, reason: str) -> None:
-        self._report(LinkState.LOST, f"the connection to {self._address} was lost: {reason}")
+    def _report_lost(self, why: str) -> None:
+        self._report(LinkState.LOST, f"the connection to {self._address} was lost: {why}")
 
     def _report(self, state: LinkState, detail: str) -> None:
-        if self._reported == (state, detail):
-            return
+        is_new = self._reported != (state, detail)
         self._reported = (state, detail)
-        _logger.info("%s", detail)
-        self._on_state(state, detail)
+        if is_new:
+            _logger.info("%s", detail)
+        if is_new or state is LinkState.UNREACHABLE:
+            self._on_state(state, detail)
 
 
 def backoff_s(n_failures: int, t_away_s: float) -> float:
