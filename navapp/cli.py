@@ -10,8 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 if TYPE_CHECKING:
     from navapp.config import Settings
@@ -211,11 +211,11 @@ def _door() -> int:
 
     try:
         return app(standalone_mode=False) or _DONE
-    except click.exceptions.Exit as ending:
+    except typer.Exit as ending:
         return ending.exit_code
-    except click.ClickException as error:
+    except TyperException as error:
         return _say(error.format_message(), _WRONG_INPUT)
-    except (KeyboardInterrupt, click.exceptions.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         return _say("interrupted", _INTERRUPTED)
     except SessionError as error:
         return _say(str(error), _FAILED)
@@ -315,7 +315,7 @@ def _speed(text: str) -> float | None:
     except ValueError:
         speed = 0.0
     if not 0.0 < speed < float("inf"):
-        raise click.BadParameter(f"--speed is {text}, expected a number above 0, or max")
+        raise typer.BadParameter(f"--speed is {text}, expected a number above 0, or max")
     return speed
 
 
@@ -323,10 +323,10 @@ def _address(servers: list[str] | None) -> dict[str, Any]:
     if not servers:
         return {}
     if len(servers) > 1:
-        raise click.BadParameter("one --server for now: several need their clocks mapped")
+        raise typer.BadParameter("one --server for now: several need their clocks mapped")
     host, separator, port = servers[0].rpartition(":")
     if not separator or not port.isdigit():
-        raise click.BadParameter(f"--server is {servers[0]}, expected HOST:PORT")
+        raise typer.BadParameter(f"--server is {servers[0]}, expected HOST:PORT")
     return {"host": host.strip("[]"), "port": int(port)}
 
 

@@ -1,4 +1,4 @@
-"""What a session measures with, loaded before connecting: network, calibration, registration, CT."""
+"""What a session measures with, loaded before it connects: network, calibration, CT."""
 
 from __future__ import annotations
 
