@@ -23,6 +23,8 @@ _logger = logging.getLogger(__name__)
 # What a client may be behind: about 0.7 s of 950x811 images at 60 Hz. More would only grow old.
 _OUTBOX_MESSAGES = 512
 _OUTBOX_BYTES = 32 * 2**20
+# As PlusServer: a STATUS where there is nothing else, so that silence means trouble.
+_KEEP_ALIVE_S = 0.25
 # A client that takes not one byte for so long is cut off: it has hung or vanished.
 _STALL_TIMEOUT_S = 10.0
 # On closing, the message that is just being written may still be finished.
@@ -162,7 +164,7 @@ class _Outlet:
         self._thread.start()
 
     def put(self, parts: Parts, *, wait: bool) -> None:
-        size = sum(len(part) for part in parts)
+        size = _size(parts)
         with self._changed:
             if wait:
                 self._changed.wait_for(lambda: self._has_room(size) or self._is_finished)
@@ -173,9 +175,12 @@ class _Outlet:
                     _logger.warning("client %s is too slow: it misses messages", self.address)
                 self.n_dropped += 1
                 return
-            self._outbox.append(parts)
-            self._n_bytes += size
-            self._changed.notify_all()
+            self._append(parts)
+
+    def _append(self, parts: Parts) -> None:
+        self._outbox.append(parts)
+        self._n_bytes += _size(parts)
+        self._changed.notify_all()
 
     def _has_room(self, size: int) -> bool:
         """A message larger than the whole outbox still goes when nothing else waits."""
@@ -228,13 +233,18 @@ class _Outlet:
                 return
             with self._changed:
                 self._outbox.popleft()
-                self._n_bytes -= sum(len(part) for part in parts)
+                self._n_bytes -= _size(parts)
                 self._changed.notify_all()
 
     def _next(self) -> Parts | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._outbox or self._is_finished)
+            if not self._changed.wait_for(lambda: self._outbox or self._is_finished, _KEEP_ALIVE_S):
+                self._append(encode_status())
             return None if self._is_finished else self._outbox[0]
+
+
+def _size(parts: Parts) -> int:
+    return sum(len(part) for part in parts)
 
 
 def _listen(host: str, port: int) -> socket.socket:

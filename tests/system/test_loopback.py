@@ -15,6 +15,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
+from tracking import server as server_module
 from tracking import wire
 from tracking.client import Client, LinkState
 from tracking.errors import LinkError
@@ -171,10 +172,19 @@ def test_image_and_pose_arrive_as_sent(host: str) -> None:
     assert client.statistics.names("TRANSFORM") == ["StylusTipToReferenceFrame"]
 
 
-def test_greeting_is_answered(server: Server) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), WAIT_S) as peer:
+def test_greeting_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "_KEEP_ALIVE_S", WAIT_S)
+    with (
+        Server(port=0) as server,
+        socket.create_connection(("127.0.0.1", server.port), WAIT_S) as peer,
+    ):
         peer.sendall(b"".join(wire.encode_get_status()))
         assert next_messages(peer, 1)[0].type == "STATUS"
+
+
+def test_server_with_nothing_to_send_says_that_it_lives(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), WAIT_S) as peer:
+        assert [message.type for message in next_messages(peer, 2)] == ["STATUS", "STATUS"]
 
 
 def test_every_client_gets_everything_in_order(server: Server) -> None:
