@@ -18,6 +18,10 @@ from inference.errors import ModelError
 
 CONTRACT_VERSION = "1"
 _PREFIX = "navapp."
+
+# How ONNX writes (in protobuf: field 1, 8 characters, field 2) that a tensor lies in another file.
+# ONNX Runtime would look for it beside the working directory.
+_EXTERNAL_DATA = b"\x0a\x08location\x12"
 _Section = TypeVar("_Section")
 
 
@@ -61,7 +65,7 @@ class Normalisation:
 @dataclass(frozen=True, slots=True)
 class OutputSpec:
     """The tensor that comes out: `activation` "none" if it holds probabilities, "sigmoid" if that
-    is still to be applied; bone is what reaches `threshold`."""
+    is still to be applied; bone is what exceeds `threshold`."""
 
     name: str
     activation: str
@@ -165,14 +169,14 @@ def open_model(
     ModelError : no ONNX network, weights kept in other files, no contract, or a graph that is not
         what the contract says.
     """
+    if _EXTERNAL_DATA in content:
+        raise ModelError(f"model {path}: keeps weights in another file, expected one file for all")
     try:
         session = onnxruntime.InferenceSession(
             content, options, providers=providers, enable_fallback=0
         )
     except Exception as error:  # noqa: BLE001  ONNX Runtime's own classes share no public base
         reason = str(error).splitlines()[0]
-        if "external" in reason.lower():
-            raise ModelError(f"model {path}: keeps weights in other files, expected one") from None
         raise ModelError(f"model {path}: not an ONNX network that runs here ({reason})") from None
     contract = ModelContract.from_metadata(session.get_modelmeta().custom_metadata_map, str(path))
     _check_graph(session, contract, path)

