@@ -247,15 +247,18 @@ def _run(
         settings, equipment, feed, SessionMode(is_live=is_live, has_window=window is not None)
     )
     ending = run_to_end(session, window, seconds)
-    is_interrupted = ending is Ending.INTERRUPTED
     result = conclude(
-        session, startup_s=session.t_started_s - _STARTED_S, is_complete=not is_interrupted
+        session,
+        startup_s=session.t_started_s - _STARTED_S,
+        is_complete=ending is Ending.ENDED,
     )
     save(result, session, out)
     print(summary(result.report))
     print(f"saved      {out}")
-    if is_interrupted:
-        return _say(f"interrupted; what was received is in {out}", _INTERRUPTED)
+    if ending is Ending.INTERRUPTED:
+        return _say(f"interrupted; what was received until then is in {out}", _INTERRUPTED)
+    if ending is Ending.WINDOW_FAILED:
+        return _say(f"the window failed; what was received until then is in {out}", _FAILED)
     return _verdict(session, out)
 
 

@@ -53,7 +53,7 @@ def write_simulation(sweep: SimulatedSweep, folder: Path) -> tuple[Path, Path]:
     content = {
         "probe": {
             "A_probe_pixel": sweep.A_probe_pixel.tolist(),
-            "image_size_px": list(sweep.image_size_px),
+            "image_size_px": list(sweep.settings.image_size_px),
         },
         "temporal": {"image_lag_s": sweep.image_lag_s},
         "registration": {"T_ct_reference": sweep.T_ct_reference.tolist()},

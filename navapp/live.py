@@ -18,6 +18,7 @@ class Ending(Enum):
 
     ENDED = "ended"  # its source ended, its time was up, or the window was closed
     INTERRUPTED = "interrupted"  # Ctrl-C
+    WINDOW_FAILED = "window failed"  # an error in the window, which has logged it
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +38,8 @@ def run_to_end(session: Session, window: WindowPlan | None, seconds: float | Non
     try:
         if window is None:
             _wait(session, deadline_s)
-        else:
-            _show(session, window, deadline_s)
-        return Ending.ENDED
+            return Ending.ENDED
+        return _show(session, window, deadline_s)
     except KeyboardInterrupt:
         return Ending.INTERRUPTED
     finally:
@@ -52,11 +52,20 @@ def _wait(session: Session, deadline_s: float | None) -> None:
             return
 
 
-def _show(session: Session, window: WindowPlan, deadline_s: float | None) -> None:
-    from navapp.gui.app import run_window  # noqa: PLC0415  Qt only where a window is wanted
+def _show(session: Session, window: WindowPlan, deadline_s: float | None) -> Ending:
+    from navapp.gui import app  # noqa: PLC0415  Qt only where a window is wanted
 
     def is_over() -> bool:
         is_late = deadline_s is not None and time.monotonic() >= deadline_s
         return is_late or (window.closes_itself and session.finished.is_set())
 
-    run_window(session, title=window.title, close_when=is_over, screenshots=window.screenshots)
+    code = app.run_window(
+        session,
+        title=window.title,
+        spacing_mm=session.equipment.calibration.spacing_mm,
+        close_when=is_over,
+        screenshots=window.screenshots,
+    )
+    if code == app.INTERRUPTED:
+        return Ending.INTERRUPTED
+    return Ending.ENDED if code == app.DONE else Ending.WINDOW_FAILED

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,8 @@ class UltraBonesRecord:
 
     @property
     def spacing_mm(self) -> tuple[float, float] | None:
-        return self._rows[0].spacing_mm, self._rows[0].spacing_mm
+        spacing_mm = self._rows[0].spacing_mm
+        return None if math.isnan(spacing_mm) else (spacing_mm, spacing_mm)
 
     def events(self) -> Iterator[SweepImage | SweepPose]:
         for index, row in enumerate(self._rows):
