@@ -1,0 +1,54 @@
+"""Colours and text sizes: dark, calm, and readable from two metres."""
+
+from __future__ import annotations
+
+from PySide6.QtGui import QColor, QFont, QPalette
+
+BACKGROUND = "#0b0e12"
+PANEL = "#151a21"
+TEXT = "#e8ecf1"
+MUTED = "#93a0ae"
+OK = "#3fb56b"
+WARNING = "#e0a526"
+PROBLEM = "#ff5a52"
+
+# What was found in the images, as a line and as points: one colour for one thing.
+BONE_FOUND = "#ffd23f"
+# What is known from the CT.
+BONE_CT = "#8fb3d9"
+# The transducer's side of the image plane.
+SKIN = "#37c2c9"
+
+SMALL_PX = 18
+LARGE_PX = 24
+
+STYLE_SHEET = f"""
+QMenuBar, QMenu {{ background: {BACKGROUND}; color: {TEXT}; font-size: {SMALL_PX}px; }}
+QMenuBar::item, QMenu::item {{ padding: 4px 14px; }}
+QMenuBar::item:selected, QMenu::item:selected {{ background: {PANEL}; }}
+QMessageBox QLabel {{ font-size: {SMALL_PX}px; }}
+QPushButton {{ font-size: {SMALL_PX}px; padding: 6px 18px; }}
+"""
+
+
+def font(size_px: int, is_bold: bool = False) -> QFont:
+    """The application's font at a size in logical pixels."""
+    result = QFont()
+    result.setPixelSize(size_px)
+    result.setBold(is_bold)
+    return result
+
+
+def dark_palette() -> QPalette:
+    """The palette of every widget that the style sheet does not name."""
+    palette = QPalette()
+    roles = QPalette.ColorRole
+    for role in (roles.Window, roles.Base):
+        palette.setColor(role, QColor(BACKGROUND))
+    for role in (roles.Button, roles.AlternateBase, roles.ToolTipBase):
+        palette.setColor(role, QColor(PANEL))
+    for role in (roles.WindowText, roles.Text, roles.ButtonText, roles.ToolTipText):
+        palette.setColor(role, QColor(TEXT))
+    palette.setColor(roles.Highlight, QColor(SKIN))
+    palette.setColor(roles.HighlightedText, QColor(BACKGROUND))
+    return palette
