@@ -9,11 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recon.errors import ReconError
+from recon.point_cloud import CloudSnapshot
 from recon.surface import TriangleMesh
 
 _READABLE = (".stl", ".ply", ".obj")
+_PLY_TYPES = {"f8": "double", "f4": "float", "i4": "int"}
 _WRITABLE = (".stl", ".ply")  # Open3D rounds the coordinates of an OBJ to six digits
 
 
@@ -65,6 +68,57 @@ def write_mesh(path: Path, mesh: TriangleMesh) -> None:
             is_written = open3d.io.write_triangle_mesh(temporary, surface)
         if not is_written:
             raise OSError("Open3D could not write it")
+
+    _write_whole(path, write)
+
+
+def write_cloud_ply(
+    path: Path, cloud: CloudSnapshot, frame: str, distance_mm: NDArray[np.float64] | None = None
+) -> None:
+    """A cloud as binary PLY: x, y, z, confidence, sweep and, where known, distance.
+
+    The header's comments say the frame ("ct" or "reference") and the unit. The file appears whole
+    or not at all.
+
+    Parameters
+    ----------
+    distance_mm : (N,) distance of each point to the CT surface
+
+    Raises
+    ------
+    ReconError : if the file cannot be written.
+    """
+    columns: dict[str, NDArray[np.generic]] = {
+        "x": cloud.points_mm[:, 0],
+        "y": cloud.points_mm[:, 1],
+        "z": cloud.points_mm[:, 2],
+        "confidence": cloud.confidence.astype(np.float32),
+        "sweep": cloud.sweep,
+    }
+    if distance_mm is not None:
+        columns["distance"] = distance_mm.astype(np.float32)
+    table = np.empty(
+        len(cloud.points_mm),
+        dtype=[(name, column.dtype.newbyteorder("<")) for name, column in columns.items()],
+    )
+    for name, column in columns.items():
+        table[name] = column
+    header = [
+        "ply",
+        "format binary_little_endian 1.0",
+        f"comment frame {frame}",
+        "comment unit mm",
+        f"element vertex {len(table)}",
+        *(
+            f"property {_PLY_TYPES[column.dtype.str[1:]]} {name}"
+            for name, column in columns.items()
+        ),
+        "end_header",
+    ]
+    content = "\n".join(header).encode("ascii") + b"\n" + table.tobytes()
+
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(content)
 
     _write_whole(path, write)
 
