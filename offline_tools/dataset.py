@@ -22,7 +22,7 @@ from inference.contract import ModelContract
 from inference.preprocess import InputPlan
 from offline_tools.errors import InputError
 from recon.mesh_io import read_mesh
-from recon.section import visible_line
+from recon.section import VisibleLine, visible_line
 from recon.simulator import SimulatedSweep, SimulatorSettings
 from tracking.calibration.read import find_calibration, load_calibration
 from tracking.sequences.open import open_sweep
@@ -48,13 +48,13 @@ _LARGEST_STEP_MM = 1.0  # neighbours on a label further apart are two bones, not
 
 @dataclass(frozen=True, slots=True)
 class LabelledImage:
-    """One image with the line that its bone shows: `line_px` (N, 2) as (u, v), by ascending u."""
+    """One image with the line that its bone shows."""
 
     name: str
     pixels: NDArray[np.uint8]
     spacing_mm: tuple[float, float]
     roi_px: tuple[int, int, int, int] | None
-    line_px: NDArray[np.float64]
+    line: VisibleLine
 
     def plan(self, contract: ModelContract) -> InputPlan:
         """How this image goes into a network."""
@@ -115,7 +115,7 @@ def read_record(folder: Path) -> Iterator[LabelledImage]:
             pixels=pixels,
             spacing_mm=calibration.spacing_mm,
             roi_px=calibration.roi_px,
-            line_px=line.points_px,
+            line=line,
         )
 
 
@@ -123,16 +123,17 @@ def simulated_images(first_seed: int, n_images: int) -> Iterator[LabelledImage]:
     """Images from all over many simulated bones, a few of each, with the simulator's own truth."""
     for k in range(n_images):
         seed, index = first_seed + k // _IMAGES_PER_BONE, k % _IMAGES_PER_BONE
-        settings = SimulatorSettings(
-            seed=seed, n_images=_IMAGES_PER_BONE, image_rate_hz=_IMAGES_PER_BONE / _ONE_WAY_S
-        )
-        sweep = SimulatedSweep(settings)
+        if index == 0:
+            settings = SimulatorSettings(
+                seed=seed, n_images=_IMAGES_PER_BONE, image_rate_hz=_IMAGES_PER_BONE / _ONE_WAY_S
+            )
+            sweep = SimulatedSweep(settings)
         yield LabelledImage(
             name=f"simulated/{seed}/{index}",
             pixels=sweep.render(index),
             spacing_mm=settings.spacing_mm,
             roi_px=None,
-            line_px=sweep.truth_line(index).points_px,
+            line=sweep.truth_line(index),
         )
 
 
@@ -141,7 +142,7 @@ def make_example(labelled: LabelledImage, contract: ModelContract) -> Example:
     plan = labelled.plan(contract)
     return Example(
         image=plan.prepare(labelled.pixels)[0, 0],
-        target=target_band(labelled.line_px, plan),
+        target=target_band(labelled.line.points_px, plan),
     )
 
 

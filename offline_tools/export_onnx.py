@@ -19,7 +19,9 @@ from torch import Tensor, nn
 from inference.contract import ModelContract
 from inference.errors import InferenceError
 from inference.runtime import NetworkSession
+from offline_tools.dataset import FIRST_VALIDATION_SEED, simulated_images
 from offline_tools.errors import WorkError
+from offline_tools.evaluate import evaluate
 from offline_tools.train import load_run
 
 # What runtimes of the last two years read.
@@ -28,6 +30,7 @@ _OPSET = 18
 # Float32 sums in another order differ by some 1e-6; a wrong weight or operator by far more.
 PARITY_TOLERANCE = 1e-4
 _N_PARITY_IMAGES = 8
+_N_METRIC_IMAGES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +52,20 @@ def export(run: Path, out: Path) -> ExportResult:
     WorkError : ONNX Runtime's answer differs by more than `PARITY_TOLERANCE`.
     """
     network, description = load_run(run)
-    contract = ModelContract.from_metadata(description["contract"], str(run))
-    contract = replace(contract, provenance=_provenance(description))
+    contract = ModelContract.from_metadata(description.pop("contract"), str(run))
     module = _Probability(network).eval()
+    model = _to_onnx(module, contract)
     partial = out.with_name(f".{out.name}.part")
     try:
-        onnx.save(_to_onnx(module, contract), partial)
+        _save(model, replace(contract, provenance=description), partial)
         difference = _largest_difference(module, partial, contract)
         if not difference <= PARITY_TOLERANCE:
             raise WorkError(
                 f"export of {run}: ONNX differs from torch by {difference:.2g} in probability, "
                 f"at most {PARITY_TOLERANCE} is allowed; nothing written"
             )
+        description["metrics"] = {"parity_max_abs": difference, "simulated": _simulated(partial)}
+        _save(model, replace(contract, provenance=description), partial)
         os.replace(partial, out)
     except InferenceError as error:
         raise WorkError(f"export of {run}: the file cannot be used: {error}") from error
@@ -81,7 +86,7 @@ class _Probability(nn.Module):
 
 
 def _to_onnx(module: nn.Module, contract: ModelContract) -> onnx.ModelProto:
-    """The graph, without the exporter's traces of this machine, with the contract's metadata."""
+    """The graph, without the exporter's traces of the machine."""
     image = torch.zeros(1, 1, *contract.input.size_px)
     # The exporter tells of its own internals, and that torchvision, which nobody needs, is missing.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -101,8 +106,12 @@ def _to_onnx(module: nn.Module, contract: ModelContract) -> onnx.ModelProto:
     for node in model.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
-    onnx.helper.set_model_props(model, contract.to_metadata())
     return model
+
+
+def _save(model: onnx.ModelProto, contract: ModelContract, path: Path) -> None:
+    onnx.helper.set_model_props(model, contract.to_metadata())
+    onnx.save(model, path)
 
 
 def _largest_difference(module: nn.Module, path: Path, contract: ModelContract) -> float:
@@ -118,5 +127,7 @@ def _largest_difference(module: nn.Module, path: Path, contract: ModelContract) 
     return float(np.abs(found - expected).max())
 
 
-def _provenance(description: dict[str, Any]) -> dict[str, Any]:
-    return {key: description[key] for key in ("data", "settings", "reached", "made_with")}
+def _simulated(path: Path) -> dict[str, Any]:
+    """How the exported network does on simulated images that no training has seen."""
+    evaluation = evaluate(path, simulated_images(FIRST_VALIDATION_SEED, _N_METRIC_IMAGES))
+    return {key: evaluation[key] for key in ("n_frames", "thresholds_mm", "per_frame_mean")}

@@ -1,0 +1,90 @@
+"""The command's door: one line and an exit code for every expected error."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from offline_tools import cli
+
+
+def answer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
+) -> tuple[int, str]:
+    """Exit code and standard error of a call."""
+    monkeypatch.setattr(sys, "argv", ["offline-tools", *arguments])
+    with pytest.raises(SystemExit) as ending:
+        cli.main()
+    assert isinstance(ending.value.code, int)
+    return ending.value.code, capsys.readouterr().err
+
+
+def test_importing_the_command_does_not_bring_torch() -> None:
+    code = "import sys, offline_tools.cli; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_help_ends_well(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert answer(monkeypatch, capsys, "--help") == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("forge",), "No such command 'forge'"),
+        (("train", "--out", "x"), "--data"),
+        (("train", "--data", "{tmp}", "--out", "x"), "{tmp}: no record there"),
+        (("train", "--data", "{tmp}", "--out", "x", "--preset", "best"), "--preset is 'best'"),
+        (("export", "{tmp}", "--out", "{tmp}/m.onnx"), "run {tmp}: no usable checkpoint there"),
+        (("evaluate", "--model", "m", "--out", "x"), "either --data or --simulated"),
+        (
+            ("evaluate", "--model", "{tmp}/m.onnx", "--out", "{tmp}", "--simulated", "1"),
+            "{tmp}/m.onnx: cannot be read",
+        ),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    text: str,
+) -> None:
+    pytest.importorskip("torch", reason="torch comes with the extra `train`")
+    filled = [argument.format(tmp=tmp_path) for argument in arguments]
+    code, error = answer(monkeypatch, capsys, *filled)
+    assert code == 2
+    assert text.format(tmp=tmp_path) in error
+    assert error.startswith("offline-tools: ")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (ModuleNotFoundError("No module", name="torch"), 1, "torch is missing: pip install"),
+        (ZeroDivisionError("by zero"), 1, "unexpected ZeroDivisionError: by zero"),
+    ],
+)
+def test_what_breaks_the_work_has_its_own_exit_code(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    code: int,
+    text: str,
+) -> None:
+    def breaks(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "app", breaks)
+    found, said = answer(monkeypatch, capsys)
+    assert found == code
+    assert text in said
+    assert said.count("\n") == 1
