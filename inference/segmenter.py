@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -40,16 +39,24 @@ class Segmenter:
     def __init__(self, model_path: Path, provider: str = "auto") -> None:
         self.session = NetworkSession(model_path, provider)
         self.contract = self.session.contract
-        self.prepare_for = lru_cache(maxsize=8)(self._plan)
+        self._plans: dict[object, InputPlan] = {}
 
-    def _plan(
+    def prepare_for(
         self,
         image_size_px: tuple[int, int],
         spacing_mm: tuple[float, float] | None,
         roi_px: tuple[int, int, int, int] | None = None,
     ) -> InputPlan:
-        """The plan for such images, made once per size, spacing and region of interest."""
-        return InputPlan.for_image(self.contract, image_size_px, spacing_mm, roi_px)
+        """The plan for such images, made once per size, spacing and region of interest.
+
+        Raises
+        ------
+        InferenceError : see `InputPlan.for_image`.
+        """
+        key = (image_size_px, spacing_mm, roi_px)
+        if key not in self._plans:
+            self._plans[key] = InputPlan.for_image(self.contract, *key)
+        return self._plans[key]
 
     def segment(self, pixels: NDArray[np.uint8], plan: InputPlan) -> Segmentation:
         """The bone line of one image (rows, columns) uint8.
