@@ -159,6 +159,7 @@ class _Run:
 
     def _save_pictures(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self.window.scene_view.refresh(float("inf"))  # the last state, due or not
         _save(self.window.grab().toImage(), folder / "window.png")
         if self._t_first_view_s is not None and self._pictures:
             middle_s = (self._t_first_view_s + time.perf_counter()) / 2

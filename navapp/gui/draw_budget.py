@@ -18,7 +18,7 @@ _FAST_PAINTS = 10
 class DrawBudget:
     """Draw every `stride`-th point; `stride` is a power of two, so that each subset holds the next.
 
-    It doubles after a few paints above the target and halves when twice the points would fit, so
+    It grows after a few paints above the target and halves when twice the points would fit, so
     that the picture does not flicker between two strides.
     """
 
@@ -31,11 +31,12 @@ class DrawBudget:
         """Learn from a paint that took `duration_s` with a cloud of `n_points`."""
         self._paints_s.append(duration_s)
         recent_s = list(self._paints_s)[-_SLOW_PAINTS:]
-        is_slow = len(recent_s) == _SLOW_PAINTS and min(recent_s) > self._target_s
         is_fast = len(self._paints_s) == _FAST_PAINTS and max(self._paints_s) < 0.4 * self._target_s
-        if is_slow and n_points // (2 * self.stride) >= _MIN_DRAWN:
+        excess = min(recent_s) / self._target_s if len(recent_s) == _SLOW_PAINTS else 0.0
+        while excess > 1.0 and n_points // (2 * self.stride) >= _MIN_DRAWN:
             self._change_to(2 * self.stride)
-        elif is_fast and self.stride > 1:
+            excess /= 2.0
+        if is_fast and self.stride > 1:
             self._change_to(self.stride // 2)
 
     def _change_to(self, stride: int) -> None:

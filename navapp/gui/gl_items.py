@@ -37,9 +37,9 @@ uniform float u_distance;  // from the camera to what it looks at
 out float v_light;
 void main() {
     gl_Position = u_clip_scene * vec4(p_scene, 1.0);
-    gl_PointSize = clamp(u_pixels / gl_Position.w, 2.0, 12.0);
+    gl_PointSize = clamp(u_pixels / gl_Position.w, 2.0, 8.0);
     // Further away is darker, which gives a flat colour its depth.
-    v_light = mix(1.0, 0.55, smoothstep(0.8, 1.25, gl_Position.w / u_distance));
+    v_light = mix(1.0, 0.6, smoothstep(0.8, 1.25, gl_Position.w / u_distance));
 }
 """
 _CLOUD_FRAGMENT = """#version 330 core
@@ -104,7 +104,7 @@ void main() {
     float facing = abs(dot(normalize(v_normal), normalize(v_camera)));
     vec4 base = texture(u_colours, vec2(v_scalar, 0.5));
     // Glass: clear where seen face on, so that the points on it show, denser towards the rim.
-    float alpha = base.a * mix(1.0, 0.3, facing);
+    float alpha = base.a * mix(1.0, 0.4, facing);
     colour = vec4(base.rgb * (0.35 + 0.65 * facing), alpha);
 }
 """

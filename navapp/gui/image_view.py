@@ -112,7 +112,7 @@ class ImageView(QWidget):
     def paintEvent(self, event: QPaintEvent) -> None:
         cpu_start_s = time.thread_time()
         painter = QPainter(self)
-        painter.fillRect(self.rect(), QColor(style.BACKGROUND))
+        painter.fillRect(self.rect(), QColor(style.VIEW))
         if self._view is None:
             self._paint_waiting(painter)
         else:
@@ -164,7 +164,9 @@ class ImageView(QWidget):
         rect = self.image_rect()
         painter.setPen(QPen(QColor(style.PROBLEM), 4))
         painter.drawRect(rect)
-        place = QRectF(0, rect.top() - _BANNER_HEIGHT_PX - 4, self.width(), _BANNER_HEIGHT_PX)
+        half = min(rect.center().x(), self.width() - rect.center().x())
+        top = rect.top() - _BANNER_HEIGHT_PX - 4
+        place = QRectF(rect.center().x() - half, top, 2 * half, _BANNER_HEIGHT_PX)
         painter.setFont(style.font(style.LARGE_PX, is_bold=True))
         fitted = painter.fontMetrics().elidedText(
             text, Qt.TextElideMode.ElideRight, int(place.width())

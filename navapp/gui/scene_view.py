@@ -34,18 +34,19 @@ _DIRECTION_UVN = np.array((0.55, 0.45, 0.7))
 _FIRST_DIRECTION_AND_UP = (np.array((0.0, 1.0, -0.3)), np.array((0.0, 0.0, 1.0)))
 _EMPTY_SCENE_MM = np.array(((-100.0, -100.0, -100.0), (100.0, 100.0, 100.0)))
 
-# The camera steps back when the cloud leaves the box it was fitted to by this share of its size.
-_OUTGROWN = 0.5
+# Without a CT surface nobody knows how far the scan will go: the camera leaves this much room, and
+# steps back when something leaves it.
+_ROOM_TO_GROW = 1.25
 _MAX_FIT_POINTS = 2000
 
 # Colour table of the CT surface: a single colour until there is something to show on it.
-_SURFACE_RGBA = (*bytes.fromhex(style.BONE_CT.removeprefix("#")), 200)
+_SURFACE_RGBA = (*bytes.fromhex(style.BONE_CT.removeprefix("#")), 230)
 
 
 class SceneView(GLViewWidget):
     """Mouse: left drag turns, right or middle drag moves, wheel zooms."""
 
-    mousePos: QPointF  # pyqtgraph's: where the drag was last # noqa: N815
+    mousePos: QPointF  # pyqtgraph's: where the drag was last  # noqa: N815
 
     def __init__(self, surface: TriangleMesh | None) -> None:
         super().__init__(rotationMethod="quaternion")
@@ -54,7 +55,7 @@ class SceneView(GLViewWidget):
         self.setAttribute(Qt.WidgetAttribute.WA_DontCreateNativeAncestors)
         self.setAttribute(Qt.WidgetAttribute.WA_NativeWindow)
         self.setMinimumSize(320, 240)
-        self.setBackgroundColor(QColor(style.BACKGROUND))
+        self.setBackgroundColor(QColor(style.VIEW))
         self.opts["fov"] = _FIELD_OF_VIEW_DEG
         self.budget = DrawBudget()
         self.cloud = CloudItem()
@@ -185,9 +186,8 @@ class SceneView(GLViewWidget):
         if not self._has_seen_pose and view.A_target_pixel is not None:
             self.fit_camera()
         elif self._surface is None and len(new_points_mm):
-            low, high = self._fitted_mm
-            slack = _OUTGROWN * (high - low).max()
-            if (new_points_mm < low - slack).any() or (new_points_mm > high + slack).any():
+            low_mm, high_mm = self._fitted_mm
+            if (new_points_mm < low_mm).any() or (new_points_mm > high_mm).any():
                 self._fit()
 
     def _fit(self) -> None:
@@ -213,11 +213,14 @@ class SceneView(GLViewWidget):
             if self._view.A_target_pixel is not None:
                 parts.append(_image_corners(self._view.A_target_pixel, self._view.frame.pixels))
         points_mm = np.concatenate(parts)
-        return points_mm if len(points_mm) else _EMPTY_SCENE_MM
+        if len(points_mm) == 0:
+            return _EMPTY_SCENE_MM
+        centre_mm = 0.5 * (points_mm.min(axis=0) + points_mm.max(axis=0))
+        return centre_mm + _ROOM_TO_GROW * (points_mm - centre_mm)
 
     def _update_note(self) -> None:
         stride = self.budget.stride
-        drawn = "" if stride == 1 else f"   every {stride}th point drawn"
+        drawn = "" if stride == 1 else f"   1 of {stride} points drawn"
         self._note.setText(f"frame {self._frame}, mm{drawn}" if self._frame else "")
         self._note.adjustSize()
         self._note.move(12, self.height() - self._note.height() - 8)

@@ -43,13 +43,13 @@ class Reading:
 # Caption and share of the row's width: no chip moves or grows with its content.
 CHIPS: dict[str, int] = {
     "SESSION": 10,
-    "IMAGE": 8,
-    "PROBE": 8,
-    "TRACKING": 14,
+    "IMAGE": 7,
+    "PROBE": 7,
+    "TRACKING": 17,
     "MODEL": 11,
     "END-TO-END P95": 10,
     "POINTS": 8,
-    "DROPPED": 12,
+    "DROPPED": 11,
 }
 
 _STATE_LEVELS = {
@@ -135,7 +135,7 @@ class Chip(QWidget):
         painter.drawRoundedRect(self.rect(), 8, 8)
         left = _PADDING_PX
         if self.reading.level not in (Level.PLAIN, Level.OFF):
-            self._paint_mark(painter, QRectF(left, 45, _MARK_PX, _MARK_PX))
+            self._paint_mark(painter, QRectF(left, 44, _MARK_PX, _MARK_PX))
         self._paint_text(painter, left, 8, self.caption, style.MUTED, style.SMALL_PX)
         if self.reading.level not in (Level.PLAIN, Level.OFF):
             left += _MARK_PX + 8

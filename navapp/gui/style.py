@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from PySide6.QtGui import QColor, QFont, QPalette
 
-BACKGROUND = "#0b0e12"
-PANEL = "#151a21"
+BACKGROUND = "#12161c"
+PANEL = "#1c222b"
+VIEW = "#07090c"
 TEXT = "#e8ecf1"
 MUTED = "#93a0ae"
 OK = "#3fb56b"

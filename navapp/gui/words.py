@@ -6,13 +6,13 @@ from navapp.state import DropReason
 
 # One sentence each, for the banner over the image and for tooltips.
 DROP_SENTENCES: dict[DropReason, str] = {
-    DropReason.SUPERSEDED: "a newer image came before this one was looked at",
+    DropReason.SUPERSEDED: "a newer image came first",
     DropReason.NO_POSE: "no pose near the image's time",
-    DropReason.POSE_GAP: "the poses around the image are too far apart",
-    DropReason.POSE_INVALID: "the tracker marks the pose as unusable",
-    DropReason.STALE: "the image was too old when its turn came",
+    DropReason.POSE_GAP: "poses around it are too far apart",
+    DropReason.POSE_INVALID: "the tracker marks it unusable",
+    DropReason.STALE: "the image came too late",
     DropReason.HELD: "insertion is on hold",
-    DropReason.BAD_IMAGE: "the image cannot be read or does not fit the calibration",
+    DropReason.BAD_IMAGE: "unreadable or not as calibrated",
 }
 
 DISCLAIMER = "Research software, not a medical device."
