@@ -33,9 +33,11 @@ class WindowPlan:
 
 def run_to_end(session: Session, window: WindowPlan | None, seconds: float | None) -> Ending:
     """Start the session, run it until it ends, its time is up, or Ctrl-C; stop it in any case."""
-    session.start()
-    deadline_s = None if seconds is None else time.monotonic() + seconds
+    deadline_s = None
     try:
+        session.start()
+        if seconds is not None:
+            deadline_s = time.monotonic() + seconds
         if window is None:
             _wait(session, deadline_s)
             return Ending.ENDED

@@ -16,8 +16,8 @@ class PoseOutcome(Enum):
     """What reading a pose at a time came to."""
 
     FOUND = "found"
-    MISSING = "missing"  # no poses, or the time lies before the first or after the last
-    GAP = "gap"  # the poses on both sides are further apart than allowed
+    MISSING = "missing"  # no pose near the time, before it or after it
+    GAP = "gap"  # poses near on both sides, but further apart than allowed
     INVALID = "invalid"  # the tracker marked a pose beside the time as unusable
 
 
@@ -82,11 +82,12 @@ class PoseBuffer:
         """Pose of one stream at `t_s` on the sender's clock.
 
         A sample with exactly this stamp is taken as it is; else the two around it are
-        interpolated (slerp and linear), if both are OK and at most `max_gap_s` apart.
+        interpolated (slerp and linear), if both are OK and at most `max_gap_s` apart. A sample
+        more than `max_gap_s` away does not count at all: what comes later changes no outcome.
         """
         with self._changed:
             stream = self._streams.get(name)
-            around = stream.around(t_s) if stream is not None else None
+            around = stream.around(t_s, max_gap_s) if stream is not None else None
         if around is None:
             return PoseRead(PoseOutcome.MISSING)
         before, after = around
@@ -122,11 +123,14 @@ class _Stream:
         if n_old > len(self.times_s) // 2:
             del self.times_s[:n_old], self.samples[:n_old]
 
-    def around(self, t_s: float) -> tuple[PoseSample, PoseSample] | None:
-        """The samples before and after a time; twice the same where one has exactly this stamp."""
+    def around(self, t_s: float, reach_s: float) -> tuple[PoseSample, PoseSample] | None:
+        """The samples before and after a time, None unless both are within reach; twice the
+        same where one has exactly this stamp."""
         k = bisect_left(self.times_s, t_s)
-        if k == len(self.times_s):
-            return None
-        if self.times_s[k] == t_s:
+        if k < len(self.times_s) and self.times_s[k] == t_s:
             return self.samples[k], self.samples[k]
-        return (self.samples[k - 1], self.samples[k]) if k > 0 else None
+        if k == 0 or k == len(self.times_s):
+            return None
+        if t_s - self.times_s[k - 1] > reach_s or self.times_s[k] - t_s > reach_s:
+            return None
+        return self.samples[k - 1], self.samples[k]

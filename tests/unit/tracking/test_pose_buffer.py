@@ -58,6 +58,14 @@ def test_a_gap_is_not_bridged() -> None:
     assert _read(_buffer(_sample(1.0), _sample(1.11)), 1.05) == (PoseOutcome.GAP, None)
 
 
+def test_a_pose_far_away_is_no_neighbour() -> None:
+    """Whether it has come yet or not, the outcome is the same."""
+    buffer = _buffer(_sample(1.0))
+    assert _read(buffer, 1.05) == (PoseOutcome.MISSING, None)
+    buffer.add(_sample(1.5, status=PoseStatus.INVALID))
+    assert _read(buffer, 1.05) == (PoseOutcome.MISSING, None)
+
+
 @pytest.mark.parametrize("bad", [0, 1])
 def test_an_invalid_neighbour_spoils_the_pose(bad: int) -> None:
     status = [PoseStatus.OK, PoseStatus.OK]
