@@ -62,19 +62,21 @@ def train(
     settings = replace(recipe.settings, **{k: v for k, v in given.items() if v is not None})
     records = dataset.find_records(data)
 
-    examples = [
+    recorded = [
         dataset.make_example(image, recipe.contract)
         for record in records
         for image in track(dataset.read_record(record), record.name, console=console)
     ]
-    n_recorded = len(examples)
     simulation = dataset.simulated_images(dataset.FIRST_TRAINING_SEED, n_simulated)
-    for image in track(simulation, "simulated", n_simulated, console=console):
-        examples.append(dataset.make_example(image, recipe.contract))
+    painted = [
+        dataset.make_example(image, recipe.contract)
+        for image in track(simulation, "simulated", n_simulated, console=console)
+    ]
     validation = [
         dataset.make_example(image, recipe.contract)
         for image in dataset.simulated_images(dataset.FIRST_VALIDATION_SEED, _N_VALIDATION)
     ]
+    console.print(f"{len(recorded)} recorded and {len(painted)} simulated images")
 
     def show(result: EpochResult) -> None:
         console.print(
@@ -82,18 +84,17 @@ def train(
             f"simulated validation {result.validation_loss:.4f}"
         )
 
-    console.print(f"{n_recorded} recorded and {n_simulated} simulated images")
     run_training(
-        dataset.stacked(examples),
+        dataset.stacked(recorded + painted),
         dataset.stacked(validation),
         settings=settings,
         run=out,
         description={
             "contract": recipe.contract.to_metadata(),
             "data": {
-                "records": {str(Path(*r.parts[-2:])): dataset.record_sha256(r) for r in records},
-                "n_recorded": n_recorded,
-                "n_simulated": n_simulated,
+                "records": {_short_name(r): dataset.record_sha256(r) for r in records},
+                "n_recorded": len(recorded),
+                "n_simulated": len(painted),
                 "credit": _DATA_CREDIT,
             },
             "made_with": _made_with(),
@@ -141,7 +142,7 @@ def evaluate(
     )
     evaluation = run_evaluation(model, track(images, "images", console=console))
     evaluation["data"] = {
-        "records": [str(Path(*record.parts[-2:])) for record in records],
+        "records": [_short_name(record) for record in records],
         "n_simulated": simulated,
         "poses": "original",
     }
@@ -180,6 +181,11 @@ def _door(arguments: list[str]) -> int:
 def _say(text: str, code: int) -> int:
     print(f"offline-tools: {' '.join(text.split())}", file=sys.stderr)
     return code
+
+
+def _short_name(record: Path) -> str:
+    """Specimen and record: says which one without saying where it lies."""
+    return "/".join(record.resolve().parts[-2:])
 
 
 def _made_with() -> dict[str, Any]:

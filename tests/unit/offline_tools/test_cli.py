@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from inference.contract import read_contract
 from offline_tools import cli
 
 
@@ -88,3 +90,40 @@ def test_what_breaks_the_work_has_its_own_exit_code(
     assert found == code
     assert text in said
     assert said.count("\n") == 1
+
+
+@pytest.fixture
+def short_record(record01: Path, tmp_path: Path) -> Path:
+    """The first four images of a record, with the calibration and the surface beside it."""
+    for companion in ("../../calibration.json", "CT_bone_model.stl"):
+        source = (record01.parent / companion).resolve()
+        (tmp_path / source.name).symlink_to(source)
+    record = tmp_path / "specimen" / "record01"
+    record.mkdir(parents=True)
+    (record / "UltrasoundImages").symlink_to((record01 / "UltrasoundImages").resolve())
+    lines = (record01 / "tracking.csv").read_text().splitlines()[:5]
+    (record / "tracking.csv").write_text("\n".join(lines) + "\n")
+    return record
+
+
+def test_from_a_record_to_a_judged_network(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    short_record: Path,
+) -> None:
+    pytest.importorskip("torch", reason="torch comes with the extra `train`")
+    run, model, out = tmp_path / "run", tmp_path / "m.onnx", tmp_path / "judged"
+    train = ("train", "--data", str(short_record), "--out", str(run))
+    assert answer(monkeypatch, capsys, *train, "--epochs", "1", "--simulated", "2") == (0, "")
+    assert answer(monkeypatch, capsys, "export", str(run), "--out", str(model)) == (0, "")
+    judge = ("evaluate", "--model", str(model), "--data", str(short_record), "--out", str(out))
+    assert answer(monkeypatch, capsys, *judge) == (0, "")
+
+    data = read_contract(model).provenance["data"]
+    assert list(data["records"]) == ["specimen/record01"]
+    assert (data["n_recorded"], data["n_simulated"]) == (4, 2)
+    evaluation = json.loads((out / "evaluation.json").read_text())
+    assert evaluation["n_frames"] == 4
+    assert evaluation["data"]["records"] == ["specimen/record01"]
+    assert len(evaluation["per_frame_mean"]["f1"]) == len(evaluation["thresholds_mm"])
