@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.bench.matching import IMAGE_LAG_S, MatchingResult, measure, pose_at
+from tests.bench.bench_matching import IMAGE_LAG_S, MatchingResult, measure, pose_at
 
 _DURATION_S = 1.5
 
