@@ -18,6 +18,7 @@ from recon.surface import TriangleMesh
 
 _IMAGE_SHARE, _SCENE_SHARE = 42, 58
 _SIZE_PX = (1600, 900)
+_MIN_SIZE_PX = (1200, 640)
 _MARGIN_PX = 10
 
 
@@ -46,6 +47,7 @@ class MainWindow(QMainWindow):
         layout.addLayout(views, 1)
         self.setCentralWidget(central)
         self._add_menus()
+        self.setMinimumSize(*_MIN_SIZE_PX)
         self.resize(*_SIZE_PX)
 
     def closeEvent(self, event: QCloseEvent) -> None:
@@ -82,6 +84,6 @@ def about_text() -> str:
         f"<p><b>{DISCLAIMER}</b></p>"
         f"<p>Python {platform.python_version()}, {versions}.</p>"
         "<p>Licence: Apache-2.0.</p>"
-        "<p>The network was trained with UltraBones100k (Wu et al. 2025, CC BY 4.0).</p>"
+        "<p>The network that ships was trained with UltraBones100k (Wu et al. 2025, CC BY 4.0).</p>"
         f"<p style='color:{style.MUTED}'>Qt is used under the LGPL version 3.</p>"
     )
