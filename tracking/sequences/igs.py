@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,30 @@ IMAGE_STATUS, TRANSFORM, STATUS = "ImageStatus", "Transform", "Status"
 _FRAME_KEY = re.compile(r"Seq_Frame(\d+)_(.+)")
 
 Fields = dict[str, str]
+
+
+class HeadFormatter(Protocol):
+    """Formats the first lines of a header, of the same length whatever size and numbers: they
+    are written twice. `compressed_bytes` is None where the pixels are not compressed."""
+
+    def __call__(
+        self,
+        size_px: tuple[int, int],
+        n_frames: int,
+        spacing_mm: tuple[float, float] | None,
+        compressed_bytes: int | None,
+    ) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderFormat:
+    """How a format writes its header: `pair` gives one line, None where it cannot hold it;
+    `end` stands before the pixels. `container` is zlib's number for how it wraps them."""
+
+    head: HeadFormatter
+    pair: Callable[[str, str], str | None]
+    end: str
+    container: int
 
 
 @dataclass(frozen=True, slots=True)

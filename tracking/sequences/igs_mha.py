@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 from tracking.errors import SequenceError
 from tracking.sequences.igs import (
     FieldLines,
+    HeaderFormat,
     IgsHeader,
     check_layout,
     read_numbers,
@@ -29,7 +31,7 @@ _STANDARD = {
 }  # fmt: skip
 
 
-def read_header(path: Path) -> IgsHeader:
+def read_mha_header(path: Path) -> IgsHeader:
     """Read up to the pixels.
 
     Tolerates CR/LF, superfluous blanks and unknown keys.
@@ -91,13 +93,12 @@ def _read_lines(path: Path) -> tuple[FieldLines, int]:
     raise SequenceError(f"{path}: the header ends before ElementDataFile")
 
 
-def format_head(
+def _format_head(
     size_px: tuple[int, int],
     n_frames: int,
     spacing_mm: tuple[float, float] | None,
     compressed_bytes: int | None,
 ) -> str:
-    """The first lines, of the same length whatever the numbers: they are written twice."""
     n_columns, n_rows = size_px
     column_mm, row_mm = spacing_mm or (1.0, 1.0)
     is_compressed = compressed_bytes is not None
@@ -114,11 +115,12 @@ def format_head(
     )
 
 
-def format_pair(key: str, value: str) -> str | None:
-    """One line; None where the format cannot hold it."""
+def _format_pair(key: str, value: str) -> str | None:
     if "\n" in key + value or "=" in key:
         return None
     return f"{key} = {value}\n"
 
 
-FORMAT_END = "ElementDataFile = LOCAL\n"
+MHA = HeaderFormat(
+    _format_head, _format_pair, end="ElementDataFile = LOCAL\n", container=zlib.MAX_WBITS
+)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 from tracking.errors import SequenceError
@@ -14,6 +15,7 @@ from tracking.sequences.igs import (
     ORIENTATION,
     STATUS,
     FieldLines,
+    HeaderFormat,
     IgsHeader,
     check_layout,
     read_numbers,
@@ -34,7 +36,7 @@ _OUR_NAMES = {
 _THEIR_NAMES = {ours: theirs for theirs, ours in _OUR_NAMES.items()}
 
 
-def read_header(path: Path) -> IgsHeader:
+def read_nrrd_header(path: Path) -> IgsHeader:
     """Read up to the pixels.
 
     Raises
@@ -119,13 +121,12 @@ def _spacing(path: Path, standard: dict[str, str]) -> tuple[float, float] | None
     return stated_spacing([sum(x * x for x in step) ** 0.5 for step in steps])
 
 
-def format_head(
+def _format_head(
     size_px: tuple[int, int],
     n_frames: int,
     spacing_mm: tuple[float, float] | None,
     compressed_bytes: int | None,
 ) -> str:
-    """The first lines, of the same length whatever the numbers: they are written twice."""
     n_columns, n_rows = size_px
     column_mm, row_mm = spacing_mm or (1.0, 1.0)
     encoding = "raw" if compressed_bytes is None else "gzip"
@@ -137,8 +138,7 @@ def format_head(
     )
 
 
-def format_pair(key: str, value: str) -> str | None:
-    """One line; None where the format cannot hold it."""
+def _format_pair(key: str, value: str) -> str | None:
     if "\n" in key or ":=" in key:
         return None
     *frame, name = key.rpartition("_")
@@ -147,12 +147,12 @@ def format_pair(key: str, value: str) -> str | None:
     return f"{_THEIR_NAMES.get(key, key)}:={_escape(value)}\n"
 
 
-FORMAT_END = "\n"
-
-
 def _escape(value: str) -> str:
     return value.replace("\\", "\\\\").replace("\n", "\\n")
 
 
 def _unescape(value: str) -> str:
     return value.replace("\\\\", "\0").replace("\\n", "\n").replace("\0", "\\")
+
+
+NRRD = HeaderFormat(_format_head, _format_pair, end="\n", container=zlib.MAX_WBITS + 16)  # gzip

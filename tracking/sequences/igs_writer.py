@@ -11,13 +11,12 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracking.errors import SequenceError
-from tracking.sequences import igs_mha, igs_nrrd
 from tracking.sequences.igs import (
     FRAME_NUMBER,
     IMAGE_STATUS,
@@ -26,31 +25,16 @@ from tracking.sequences.igs import (
     TIMESTAMP,
     TRANSFORM,
     UNFILTERED,
+    HeaderFormat,
     IgsSweep,
 )
+from tracking.sequences.igs_mha import MHA
+from tracking.sequences.igs_nrrd import NRRD
 from tracking.sequences.sweep import Sweep, SweepImage, SweepPose
 from tracking.sequences.written import Written, new_file
 
 # 3.5 to 15 ms per image of 820x616; higher levels win a few per cent of the size.
 _ZLIB_LEVEL = 1
-_GZIP_CONTAINER = 31  # zlib's number for a window of 15 bits in gzip's wrapping
-_ZLIB_CONTAINER = 15
-
-
-class _Format(Protocol):
-    """What differs between the two formats."""
-
-    FORMAT_END: str
-
-    def format_head(
-        self,
-        size_px: tuple[int, int],
-        n_frames: int,
-        spacing_mm: tuple[float, float] | None,
-        compressed_bytes: int | None,
-    ) -> str: ...
-
-    def format_pair(self, key: str, value: str) -> str | None: ...
 
 
 def write_igs(path: Path, sweep: Sweep, *, is_compressed: bool) -> Written:
@@ -62,8 +46,8 @@ def write_igs(path: Path, sweep: Sweep, *, is_compressed: bool) -> Written:
         or has another size than the first.
     """
     is_nrrd = path.name.lower().endswith(".nrrd")
-    format_: _Format = igs_nrrd if is_nrrd else igs_mha
-    packing = _Packing(_GZIP_CONTAINER if is_nrrd else _ZLIB_CONTAINER) if is_compressed else None
+    format_ = NRRD if is_nrrd else MHA
+    packing = _Packing(format_.container) if is_compressed else None
     with new_file(path) as file:
         return _Writer(file, sweep, format_, packing).write()
 
@@ -126,7 +110,7 @@ class _Writer:
     """One file in the making."""
 
     def __init__(
-        self, file: BinaryIO, sweep: Sweep, format_: _Format, packing: _Packing | None
+        self, file: BinaryIO, sweep: Sweep, format_: HeaderFormat, packing: _Packing | None
     ) -> None:
         self._file, self._sweep, self._format = file, sweep, format_
         self._packing = packing if sweep.n_images else None
@@ -144,9 +128,7 @@ class _Writer:
 
     def _write_head(self) -> None:
         n_bytes = self._packing.n_bytes if self._packing else None
-        head = self._format.format_head(
-            self._size_px, self._n_frames, self._sweep.spacing_mm, n_bytes
-        )
+        head = self._format.head(self._size_px, self._n_frames, self._sweep.spacing_mm, n_bytes)
         self._file.write(head.encode())
 
     def _write_fields(self) -> None:
@@ -160,10 +142,10 @@ class _Writer:
             self._n_frames += 1
             self._n_poses += len(frame.poses)
             self._n_blank += frame.image is None
-        self._file.write(self._format.FORMAT_END.encode())
+        self._file.write(self._format.end.encode())
 
     def _write_pair(self, key: str, value: str) -> None:
-        line = self._format.format_pair(key, value)
+        line = self._format.pair(key, value)
         if line is None:
             self._n_unwritable += 1
         else:

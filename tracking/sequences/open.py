@@ -5,17 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from tracking.errors import SequenceError
-from tracking.sequences import igs_mha, igs_nrrd
 from tracking.sequences.igs import IgsSweep
+from tracking.sequences.igs_mha import read_mha_header
+from tracking.sequences.igs_nrrd import read_nrrd_header
+from tracking.sequences.mcap_sweep import McapSweep
+from tracking.sequences.recording import Recording
 from tracking.sequences.sweep import Sweep
 from tracking.sequences.ultrabones import UltraBonesRecord
 
 _ORIGINAL = "original"
 _HEADER_READERS = {
-    ".mha": igs_mha.read_header,
-    ".mhd": igs_mha.read_header,
-    ".nrrd": igs_nrrd.read_header,
-    ".nhdr": igs_nrrd.read_header,
+    ".mha": read_mha_header,
+    ".mhd": read_mha_header,
+    ".nrrd": read_nrrd_header,
+    ".nhdr": read_nrrd_header,
 }
 
 
@@ -35,6 +38,8 @@ def open_sweep(path: Path, *, poses: str = _ORIGINAL) -> Sweep:
         return UltraBonesRecord(path, poses=poses)
     if poses != _ORIGINAL:
         raise SequenceError(f"{path}: has no {poses} poses, only a record folder can have them")
+    if path.suffix.lower() == ".mcap":
+        return McapSweep(Recording(path))
     read_header = _HEADER_READERS.get(path.suffix.lower())
     if read_header is not None:
         return IgsSweep(path, read_header(path))
