@@ -67,6 +67,7 @@ def conclude(session: Session, *, startup_s: float, is_complete: bool) -> Result
         "calibration": _calibration(session),
         "seconds": _processing_seconds(session),
         "startup_seconds": startup_s,
+        "recording": None if session.recorder is None else asdict(session.recorder.conclude()),
         "versions": _versions(),
         "complete": is_complete and session.failure is None,
     }
@@ -109,6 +110,9 @@ def summary(report: Mapping[str, Any]) -> str:
         f"cloud      {report['points']} points in frame {report['frame']}",
         f"provider   {report['provider']} ({report['provider_reason']})",
     ]
+    recording = report["recording"]
+    if recording is not None:
+        lines.append(f"recording  {recording['n_messages']} messages in {recording['file']}")
     latency = report["latency_ms"]["end_to_end"]
     if latency is not None:
         lines.append(

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TextIO
 
 from PIL import Image
-from scipy.spatial.transform import Rotation
 
 from tracking.errors import SequenceError
 from tracking.messages import PoseSample, Stamps
@@ -22,6 +21,7 @@ from tracking.pose_buffer import PoseBuffer, PoseOutcome
 from tracking.sequences.sweep import Sweep, SweepImage, SweepPose
 from tracking.sequences.ultrabones import UltraBonesRecord
 from tracking.sequences.written import Written
+from tracking.transforms import to_euler_xyz_deg
 
 _HEADER = ("timestamp", "space_factor", "x", "y", "z", "euler_x", "euler_y", "euler_z")
 _REASONS = {
@@ -105,8 +105,7 @@ class _Writer:
         self._t_last_ms = t_ms
         self._n_rounded += t_ms / 1e3 != image.t_s
         Image.fromarray(image.load()).save(self._images / f"{t_ms}.png")
-        angles_deg = Rotation.from_matrix(read.matrix[:3, :3]).as_euler("xyz", degrees=True)
-        numbers = (*read.matrix[:3, 3], *angles_deg)
+        numbers = (*read.matrix[:3, 3], *to_euler_xyz_deg(read.matrix))
         self._rows.writerow((t_ms, self._spacing, *(repr(float(x)) for x in numbers)))
         self._n_images += 1
 
