@@ -84,6 +84,8 @@ def _read_lines(path: Path) -> tuple[FieldLines, int]:
                 if not equals:
                     if not key.strip():
                         continue
+                    if lines.fields and not line.endswith(b"\n"):
+                        break  # cut in the middle of a line
                     raise SequenceError(f"{path}: not a MetaImage header, expected key = value")
                 lines.add(key.strip(), value.strip())
                 if key.strip() == "ElementDataFile":

@@ -120,7 +120,7 @@ class _Writer:
     def written(self) -> Written:
         if not self._n_images:
             raise SequenceError(f"{self._sweep.name}: no image has a pose, expected one at least")
-        notes = [f"{n} images are left out: {_REASONS[why]}" for why, n in self._left_out.items()]
+        notes = [f"images left out for {_REASONS[why]}: {n}" for why, n in self._left_out.items()]
         if self._n_rounded:
             notes.append(f"{self._n_rounded} stamps are rounded to milliseconds")
         if self._sweep.spacing_mm is not None and not self._spacing:
