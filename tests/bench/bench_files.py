@@ -1,6 +1,6 @@
 """Files: recording beside a live stream, opening a long recording, packing and reading sequences.
 
-    python tests/bench/bench_files.py [--repeats N] [--json]
+    python tests/bench/bench_files.py [--repeats N] [--seconds S] [--json]
 
 Everything is written to a temporary folder. Times are CPU times of this process and medians.
 The recording is of 950x811 images and poses at 60 and 200 Hz, as fast as it goes; `cpu_share` is
@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import statistics
 import tempfile
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -21,8 +23,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from bench_transport import serve
 from numpy.typing import NDArray
 
+from navapp.channels import LatestSlot
+from navapp.recorder import Recorder
+from tracking.client import Client
+from tracking.messages import ImageFrame
 from tracking.sequences import Sweep, SweepImage, SweepPose, open_sweep, save_sweep
 from tracking.sequences.recording import Recording, RecordingWriter, parse_raw
 from tracking.wire import RawMessage, encode_image, encode_transform
@@ -102,6 +109,59 @@ def measure_recording(folder: Path, n_repeats: int) -> Figures:
     }
 
 
+def measure_live(folder: Path, seconds: float) -> Figures:
+    """A stream from another process, recorded while a consumer computes 25 ms per image."""
+    context = multiprocessing.get_context("spawn")
+    port_is, stop_sender = context.SimpleQueue(), context.Event()
+    sender = context.Process(target=serve, args=(port_is, stop_sender))
+    sender.start()
+    recorder = Recorder(folder / "live.mcap")
+    newest: LatestSlot[ImageFrame] = LatestSlot()
+    stop = threading.Event()
+    client = Client(
+        "127.0.0.1",
+        port_is.get(),
+        on_image=newest.put,
+        on_pose=lambda sample: None,
+        on_bad_image=lambda name, reason: None,
+        on_state=lambda state, sentence: None,
+        on_raw=recorder.put,
+    )
+    threads = [
+        threading.Thread(target=client.run, args=(stop,)),
+        threading.Thread(target=recorder.run),
+        threading.Thread(target=compute, args=(newest,)),
+    ]
+    for thread in threads:
+        thread.start()
+    time.sleep(seconds)
+    stop.set()
+    threads[0].join()
+    recorder.end()
+    newest.close()
+    for thread in threads[1:]:
+        thread.join()
+    stop_sender.set()
+    sender.join()
+    result = recorder.conclude()
+    counts = Recording(recorder.path).counts
+    n_received = sum(stream.n_messages for stream in client.statistics.streams)
+    return {
+        "image_hz": counts["IMAGE", "Image"] / seconds,
+        "pose_hz": counts["TRANSFORM", "ProbeToReference"] / seconds,
+        "recorded_of_received": result.n_messages / n_received,
+        "images_computed": newest.counts.taken / newest.counts.put,
+    }
+
+
+def compute(newest: LatestSlot[ImageFrame]) -> None:
+    """Holds the interpreter as a careless consumer would."""
+    for _ in newest:
+        end_s = time.perf_counter() + 0.025
+        while time.perf_counter() < end_s:
+            pass
+
+
 def measure_sequences(folder: Path, n_repeats: int) -> dict[str, Figures]:
     """CPU time per image, ms."""
     sweep = SpeckleSweep(20)
@@ -140,10 +200,12 @@ def read_all(sweep: Sweep) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Recordings and sequence files.")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=8.0, help="of the live stream")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         figures: dict[str, Figures | dict[str, Figures]] = {
+            "live": measure_live(Path(folder), arguments.seconds),
             "recording": measure_recording(Path(folder), arguments.repeats),
             "sequences": measure_sequences(Path(folder), arguments.repeats),
         }

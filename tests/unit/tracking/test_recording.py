@@ -191,11 +191,11 @@ def test_what_is_no_recording_of_ours(tmp_path: Path) -> None:
     with pytest.raises(SequenceError, match="not an MCAP file"):
         open_sweep(path)
     _foreign(path, encoding="json", compression=mcap.writer.CompressionType.NONE)
-    with pytest.raises(SequenceError, match="messages of t are 'json', expected openigtlink"):
+    with pytest.raises(SequenceError, match="messages of 't' are 'json', expected openigtlink"):
         open_sweep(path)
     _foreign(path, encoding="openigtlink", compression=mcap.writer.CompressionType.ZSTD)
     with pytest.raises(
-        SequenceError, match=r"compressed \(zstd\), expected none: `mcap decompress"
+        SequenceError, match=r"compressed \('zstd'\), expected none: `mcap decompress"
     ):
         open_sweep(path)
     path.unlink()
