@@ -20,6 +20,7 @@ import pytest
 from navapp import cli
 from navapp.demo import serve
 from navapp.equipment import load_equipment
+from tests.support.igs import write_mha
 from tests.support.records import write_record
 from tracking.sequences import SweepImage, open_sweep
 from tracking.sequences.recording import Recording
@@ -235,6 +236,10 @@ def test_record_for_some_time_and_until_the_server_closes(
 
 
 def test_record_refuses_what_cannot_work(navapp: Navapp, tmp_path: Path) -> None:
+    code, _, err = navapp(
+        "record", "--server", "127.0.0.1:1", "--seconds", "0.3", "--out", tmp_path / "b.mcap"
+    )
+    assert (code, "127.0.0.1:1" in err) == (1, True)
     (tmp_path / "a.mcap").touch()
     code, _, err = navapp("record", "--out", tmp_path / "a.mcap")
     assert (code, "a.mcap: exists already" in err) == (2, True)
@@ -275,6 +280,17 @@ def test_every_format_is_replayed(navapp: Navapp, record: Path, tmp_path: Path, 
     )  # fmt: skip
     assert code == 0, err
     assert json.loads((tmp_path / "out" / "report.json").read_text())["frames"]["received"] == 6
+
+
+def test_a_sweep_without_images_is_not_reconstructed(
+    navapp: Navapp, record: Path, tmp_path: Path
+) -> None:
+    write_mha(tmp_path / "poses.igs.mha", np.empty((3, 0, 0), np.uint8))
+    code, _, err = navapp(
+        "reconstruct", tmp_path / "poses.igs.mha", "--out", tmp_path / "out",
+        "--calibration", record / "calibration.toml",
+    )  # fmt: skip
+    assert (code, "poses.igs.mha: holds no images" in err) == (2, True)
 
 
 def test_convert_says_what_is_lost(navapp: Navapp, record: Path, tmp_path: Path) -> None:
