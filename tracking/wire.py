@@ -411,7 +411,10 @@ def encode_transform(
 
 
 def encode_raw(raw: RawMessage) -> Parts:
-    """A received message as it was on the wire, bit for bit; its checksum is computed anew."""
+    """A received message as it was on the wire, bit for bit where its names are UTF-8.
+
+    The checksum, which was right, is computed anew.
+    """
     header = _HEADER.pack(
         raw.version,
         raw.type.encode(),
