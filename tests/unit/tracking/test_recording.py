@@ -37,7 +37,7 @@ def _bytes(raw: RawMessage) -> bytes:
 @pytest.mark.parametrize("version", [1, 2])
 def test_a_received_message_is_written_as_it_was_on_the_wire(version: int) -> None:
     pixels = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    name = "Image" if version == 1 else "A name of more than twenty bytes"
+    name = "Image" if version == 1 else "ANameOfMoreThanTwentyBytes"
     sent = b"".join(encode_image(name, pixels, 1.25, version=version))
     assert _bytes(parse_raw(sent, t_arrival_s=7.0)) == sent
 
