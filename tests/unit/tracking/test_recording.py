@@ -242,6 +242,26 @@ def test_poses_between_images_become_frames_without_one(tmp_path: Path) -> None:
         assert (type(a), a.t_s) == (type(b), b.t_s)
 
 
+def test_poses_that_the_server_repeats_beside_the_image_do_not_win(tmp_path: Path) -> None:
+    """PlusServer sends every field of a frame as metadata of its image, poses among them."""
+    pixels = np.zeros((4, 5), np.uint8)
+    fields = {
+        "ProbeToTrackerTransform": "9 " * 16,
+        "ProbeToTrackerTransformStatus": "OK",
+        "ImageStatus": "INVALID",
+        "Timestamp": "77",
+    }
+    raws = [
+        messages.arrived(encode_image("Image", pixels, 1.0, metadata=fields), 1.0),
+        messages.pose(3.0, 1.0, 1.0, PoseStatus.INVALID),
+    ]
+    save_sweep(open_sweep(_record(tmp_path / "a.mcap", raws)), tmp_path / "b.igs.mha")
+    image, pose = open_sweep(tmp_path / "b.igs.mha").events()
+    assert isinstance(image, SweepImage)
+    assert isinstance(pose, SweepPose)
+    assert (image.t_s, pose.matrix[0, 3], pose.status) == (1.0, 3.0, PoseStatus.INVALID)
+
+
 def test_a_stamp_of_zero_cannot_be_recorded(tmp_path: Path) -> None:
     frames = frame_fields()
     frames[0]["Timestamp"] = "0"
