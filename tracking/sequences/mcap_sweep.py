@@ -15,10 +15,18 @@ from numpy.typing import NDArray
 from tracking.errors import SequenceError, WireError
 from tracking.messages import ImageFrame, PoseSample
 from tracking.sequences.igs import ORIENTATION, IgsSweep
-from tracking.sequences.recording import Recording, RecordingWriter, parse_raw
+from tracking.sequences.recording import Recording, RecordingWriter
 from tracking.sequences.sweep import Sweep, SweepImage, SweepPose
 from tracking.sequences.written import Written
-from tracking.wire import IMAGE, TRANSFORM, decode, encode_image, encode_transform, open_message
+from tracking.wire import (
+    IMAGE,
+    TRANSFORM,
+    decode,
+    encode_image,
+    encode_transform,
+    open_message,
+    parse_raw,
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -76,8 +84,7 @@ class McapSweep:
     @functools.cached_property
     def spacing_mm(self) -> tuple[float, float] | None:
         """Of the first image that can be read."""
-        index = self.recording.index
-        for k in self._order[index.channel[self._order] == self._image_channel].tolist():
+        for k in filter(self._is_image, map(int, self._order)):
             try:
                 return self._image(k).spacing_mm
             except SequenceError:
@@ -87,14 +94,13 @@ class McapSweep:
     def events(self) -> Iterator[SweepImage | SweepPose]:
         n_images = n_broken = 0
         with self.path.open("rb") as file:
-            for k, t_s in zip(self._order.tolist(), self._t_s.tolist(), strict=True):
-                is_image = self.recording.index.channel[k] == self._image_channel
+            for k, t_s in zip(map(int, self._order), map(float, self._t_s), strict=True):
                 try:
                     record = self._decode(k, file)
                 except SequenceError as error:
                     _logger.debug("%s", error)
                     record = None
-                if is_image:
+                if self._is_image(k):
                     fields = record.metadata if isinstance(record, ImageFrame) else {}
                     yield SweepImage(n_images, t_s, functools.partial(self._load, k), fields)
                     n_images += 1
@@ -104,6 +110,9 @@ class McapSweep:
                     n_broken += 1
         if n_broken:
             _logger.warning("%s: %d poses cannot be read and are left out", self.path, n_broken)
+
+    def _is_image(self, k: int) -> bool:
+        return bool(self.recording.index.channel[k] == self._image_channel)
 
     def _has_good_stamps(self, channels: list[int]) -> bool:
         index = self.recording.index
@@ -145,13 +154,17 @@ def write_mcap(path: Path, sweep: Sweep) -> Written:
             "(in a recorded message 0 means that there is no stamp)"
         )
     writer = RecordingWriter(path, arrival_origin_ns=0)
+    is_written = False
     try:
         written = _write_events(writer, sweep)
         writer.close({"source": sweep.name})
-    except BaseException:
+        is_written = True
+    except ValueError as error:  # a stamp or a size that the protocol has no room for
+        raise SequenceError(f"{sweep.name}: cannot be recorded: {error}") from None
+    finally:
         writer.abandon()
-        path.unlink()
-        raise
+        if not is_written:
+            path.unlink()
     return written
 
 

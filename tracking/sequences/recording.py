@@ -19,7 +19,7 @@ import time
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,7 +32,7 @@ from mcap.writer import MCAP0_MAGIC, CompressionType, Writer
 from numpy.typing import NDArray
 
 from tracking.errors import SequenceError, WireError
-from tracking.wire import MessageReader, RawMessage, encode_raw, seconds_from_stamp
+from tracking.wire import RawMessage, encode_raw, parse_raw, seconds_from_stamp
 
 StreamKey = tuple[str, str]  # type and device name, as in the message's header
 
@@ -306,17 +306,3 @@ _KNOWN = {int(opcode) for opcode in Opcode}
 
 def _stream(file: BinaryIO, length: int) -> ReadDataStream:
     return ReadDataStream(io.BytesIO(file.read(length)))
-
-
-def parse_raw(data: bytes, t_arrival_s: float) -> RawMessage:
-    """One whole message, cut by the same reader as on the wire.
-
-    Raises
-    ------
-    WireError : if it is damaged.
-    """
-    reader = MessageReader(io.BytesIO(data).readinto, max_body_bytes=len(data))
-    raw = reader.receive() or reader.receive()
-    if raw is None:
-        raise WireError("its checksum is wrong")
-    return replace(raw, t_arrival_s=t_arrival_s)
