@@ -20,6 +20,11 @@ import pytest
 from navapp import cli
 from navapp.demo import serve
 from navapp.equipment import load_equipment
+from navapp.feeds import Inlet
+from navapp.recorder import Recorder
+from navapp.session import Session, SessionMode
+from navapp.state import SessionState, SessionStatus
+from tests.support import messages
 from tests.support.igs import write_mha
 from tests.support.records import write_record
 from tracking.sequences import SweepImage, open_sweep
@@ -172,6 +177,29 @@ def test_a_session_goes_on_without_its_recording(record: Path, tmp_path: Path) -
     assert report["complete"] is True
     assert 0 < report["recording"]["n_messages"] < report["recording"]["n_received"]
     assert "cannot be written" in report["recording"]["problem"]
+
+
+def test_a_session_says_that_its_recording_ended(record: Path, tmp_path: Path) -> None:
+    """Two messages for a queue of one, before the thread that writes has begun."""
+    settings = cli._settings(None, None, None, record / "calibration.toml", None)
+    recorder = Recorder(tmp_path / "a.mcap", capacity=1)
+    for stamp_s in (1.0, 2.0):
+        recorder.put(messages.pose(0.0, stamp_s, stamp_s))
+    seen: list[SessionStatus] = []
+
+    class Feed:
+        def run(self, inlet: Inlet, stop: threading.Event) -> None:
+            inlet.link("connected", is_up=True)
+            seen.append(session.status())
+
+    mode = SessionMode(is_live=True, has_window=True)
+    session = Session(settings, load_equipment(settings), Feed(), mode, recorder)
+    session.start()
+    assert session.finished.wait(_DEADLINE_S)
+    session.stop()
+    assert seen[0].state is SessionState.DEGRADED
+    assert "the disk does not keep up" in seen[0].detail
+    assert recorder.conclude().n_messages == 1
 
 
 def test_ctrl_c_closes_the_recording(tmp_path: Path) -> None:
