@@ -296,7 +296,7 @@ def _door() -> int:
     from inference.errors import InferenceError
     from navapp.errors import NavappError, SessionError
     from recon.errors import ReconError
-    from tracking.errors import TrackingError
+    from tracking.errors import TrackingError, WriteError
 
     try:
         return app(standalone_mode=False) or _DONE
@@ -308,7 +308,7 @@ def _door() -> int:
         return _say(message, _WRONG_INPUT) if message else _WRONG_INPUT
     except (KeyboardInterrupt, typer.Abort):
         return _say("interrupted", _INTERRUPTED)
-    except SessionError as error:
+    except (SessionError, WriteError) as error:
         return _say(str(error), _FAILED)
     except (NavappError, TrackingError, InferenceError, ReconError) as error:
         return _say(str(error), _WRONG_INPUT)

@@ -326,6 +326,8 @@ def test_convert_says_what_is_lost(navapp: Navapp, record: Path, tmp_path: Path)
     assert code == 0
     assert "6 images and 6 poses" in printed
     assert "note: poses are single precision" in printed
+    code, _, err = navapp("convert", record, tmp_path / "no" / "a.igs.mha")
+    assert (code, "a.igs.mha: cannot be written" in err) == (1, True)
     code, _, err = navapp("convert", record, tmp_path / "a.avi")
     assert (code, "not a format that can be written" in err) == (2, True)
 

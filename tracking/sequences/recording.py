@@ -31,7 +31,7 @@ from mcap.records import Channel, Metadata
 from mcap.writer import MCAP0_MAGIC, CompressionType, Writer
 from numpy.typing import NDArray
 
-from tracking.errors import SequenceError, WireError
+from tracking.errors import SequenceError, WireError, WriteError
 from tracking.wire import RawMessage, encode_raw, parse_raw, seconds_from_stamp
 
 StreamKey = tuple[str, str]  # type and device name, as in the message's header
@@ -164,8 +164,8 @@ class _UnbufferedFile:
     def close(self) -> None:
         self._file.close()
 
-    def _error(self, error: OSError) -> SequenceError:
-        return SequenceError(f"{self._path}: cannot be written: {error.strerror}")
+    def _error(self, error: OSError) -> WriteError:
+        return WriteError(f"{self._path}: cannot be written: {error.strerror}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from tracking.errors import SequenceError
+from tracking.errors import SequenceError, WriteError
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
             yield file
         os.replace(partial, path)
     except OSError as error:
-        raise SequenceError(f"{path}: cannot be written: {error.strerror}") from None
+        raise WriteError(f"{path}: cannot be written: {error.strerror}") from None
     finally:
         with suppress(OSError):
             partial.unlink()
