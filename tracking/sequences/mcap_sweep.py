@@ -68,6 +68,9 @@ class McapSweep:
         order = np.lexsort((is_pose[used], times_ns[used]))
         self._order = used[order]
         self._t_s = times_ns[self._order] / _NS
+        if not recording.is_closed:
+            n_messages = len(index.offset)
+            _logger.warning("%s: was cut after %d messages", self.path, n_messages)
         if self.clock == "arrival":
             _logger.warning("%s: stamps are missing or step back, arrivals are used", self.path)
         if self.other_images:

@@ -65,7 +65,8 @@ class RecordingWriter:
 
     Raises
     ------
-    SequenceError : from every method, when the file cannot be written; `abandon` it then.
+    SequenceError : the file exists already.
+    WriteError : from every method, when the file cannot be written; `abandon` it then.
     """
 
     def __init__(self, path: Path, *, arrival_origin_ns: int | None = None) -> None:

@@ -27,7 +27,8 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
 
     Raises
     ------
-    SequenceError : if it exists already or cannot be written.
+    SequenceError : if it exists already.
+    WriteError : if it cannot be written.
     """
     if path.exists():
         raise SequenceError(f"{path}: exists already, expected a new name")

@@ -90,6 +90,18 @@ def test_a_file_cut_anywhere_gives_what_was_whole(tmp_path: Path) -> None:
     assert n_before == len(sent)
 
 
+def test_a_cut_recording_is_a_sweep_that_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = _record(tmp_path / "a.mcap", messages.session())
+    path.write_bytes(path.read_bytes()[:15_000])
+    with caplog.at_level(logging.WARNING):
+        sweep = open_sweep(path)
+    n_messages = len(Recording(path).index.offset)
+    assert 0 < sweep.n_images < 10
+    assert f"a.mcap: was cut after {n_messages} messages" in caplog.text
+
+
 def test_what_is_older_than_half_a_second_is_in_the_file(tmp_path: Path) -> None:
     """Without `flush`, without `close`: as if the process had been killed."""
     writer = RecordingWriter(tmp_path / "a.mcap")
