@@ -99,18 +99,19 @@ class McapSweep:
         with self.path.open("rb") as file:
             for k, t_s in zip(map(int, self._order), map(float, self._t_s), strict=True):
                 try:
-                    record = self._decode(k, file)
+                    records = self._decode(k, file)
                 except SequenceError as error:
                     _logger.debug("%s", error)
-                    record = None
+                    records = ()
                 if self._is_image(k):
-                    fields = record.metadata if isinstance(record, ImageFrame) else {}
+                    fields = next((r.metadata for r in records if isinstance(r, ImageFrame)), {})
                     yield SweepImage(n_images, t_s, functools.partial(self._load, k), fields)
                     n_images += 1
-                elif isinstance(record, PoseSample):
-                    yield SweepPose(record.name, t_s, record.matrix, record.status)
-                else:
-                    n_broken += 1
+                    continue
+                poses = [r for r in records if isinstance(r, PoseSample)]
+                n_broken += not poses
+                for pose in poses:
+                    yield SweepPose(pose.name, t_s, pose.matrix, pose.status)
         if n_broken:
             _logger.warning("%s: %d poses cannot be read and are left out", self.path, n_broken)
 
@@ -130,17 +131,18 @@ class McapSweep:
 
     def _image(self, k: int) -> ImageFrame:
         with self.path.open("rb") as file:
-            record = self._decode(k, file)
-        if not isinstance(record, ImageFrame):
-            raise SequenceError(f"{self.path}: message {k} is no image")
-        return record
+            for record in self._decode(k, file):
+                if isinstance(record, ImageFrame):
+                    return record
+        raise SequenceError(f"{self.path}: message {k} is no image")
 
-    def _decode(self, k: int, file: BinaryIO) -> ImageFrame | PoseSample | None:
+    def _decode(self, k: int, file: BinaryIO) -> tuple[ImageFrame | PoseSample, ...]:
         raw = self.recording.read(file, k)
         try:
-            return decode(open_message(raw))
+            record = decode(open_message(raw))
         except WireError as error:
             raise SequenceError(f"{self.path}: message {k}: {error}") from None
+        return () if record is None else (record,)
 
 
 def write_mcap(path: Path, sweep: Sweep) -> Written:
