@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -44,6 +45,9 @@ class Feed(Protocol):
     """Runs in the `receive` thread until its source ends or `stop` is set."""
 
     def run(self, inlet: Inlet, stop: threading.Event) -> None: ...
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,8 @@ class _LinkWatch:
             self._end(None)
         elif state is LinkState.LOST and self._feed.until_closed:
             self._end(sentence)
+        elif state in (LinkState.CLOSED, LinkState.LOST) and not self._stop.is_set():
+            logger.warning("%s; trying again", sentence)
 
     @property
     def _has_waited_enough(self) -> bool:

@@ -149,9 +149,12 @@ class Session:
         """What was wrong on the way, each sentence once."""
         return tuple(self._warnings)
 
-    def start(self) -> None:
-        """Warm up, then connect: the first real frame meets its budget."""
+    def warm_up(self) -> None:
+        """Compile and run everything once, so that the first real frame meets its budget."""
         warm_up(self.equipment)
+
+    def start(self) -> None:
+        """Connect."""
         self.t_started_s = time.perf_counter()
         self._is_started = True
         for thread in self._threads:
@@ -338,6 +341,8 @@ class Session:
 
     def _tracking(self, now_s: float) -> tuple[bool, str]:
         path = self.matcher.path
+        if not self._is_link_up:
+            return False, "no connection"
         if path is None:
             return False, f"no poses of {self.settings.streams.probe} yet"
         for name in path.streams:
