@@ -76,10 +76,10 @@ class ProbeCalibration:
         ours, theirs = _letters(self.orientation), _letters(orientation)
         if ours and theirs and ours != theirs:
             return f"the image's orientation is {theirs}, the calibration is for {ours}"
-        has_spacing = spacing_mm is not None and spacing_mm != (1.0, 1.0)
-        if has_spacing and not np.allclose(spacing_mm, self.spacing_mm, rtol=_SPACING_TOLERANCE):
+        stated_mm = None if spacing_mm == (1.0, 1.0) else spacing_mm
+        if stated_mm and not np.allclose(stated_mm, self.spacing_mm, rtol=_SPACING_TOLERANCE):
             return (
-                f"the image's spacing is {_by(spacing_mm, '.4f')} mm, "
+                f"the image's spacing is {_by(stated_mm, '.4f')} mm, "
                 f"the calibration's {_by(self.spacing_mm, '.4f')} mm"
             )
         if self.depth_mm and depth_mm and abs(depth_mm - self.depth_mm) > _DEPTH_TOLERANCE_MM:
@@ -107,8 +107,8 @@ class Registration:
     sha256: str
 
 
-def _by(pair: tuple[float, float] | None, form: str) -> str:
-    return " x ".join(format(value, form) for value in pair or ())
+def _by(pair: tuple[float, float], form: str) -> str:
+    return " x ".join(format(value, form) for value in pair)
 
 
 def _letters(orientation: str | None) -> str | None:
