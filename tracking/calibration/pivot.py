@@ -137,7 +137,8 @@ def _solve(poses: Array) -> tuple[Array, Array]:
     """Tip in `stylus` and pivot in `reference`, by least squares."""
     n = len(poses)
     A = np.concatenate((poses[:, :3, :3], np.broadcast_to(-np.eye(3), (n, 3, 3))), axis=2)
-    x: Array = np.linalg.lstsq(A.reshape(-1, 6), -poses[:, :3, 3].reshape(-1), rcond=None)[0]
+    solution, *_ = np.linalg.lstsq(A.reshape(-1, 6), -poses[:, :3, 3].reshape(-1), rcond=None)
+    x = solution.astype(np.float64)
     return x[:3], x[3:]
 
 
