@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from navapp.equipment import Equipment
     from navapp.feeds import Feed
     from navapp.live import WindowPlan
+    from navapp.recorder import Recorder
     from navapp.session import Session
 
 # Start-up counts from here: what came before is the interpreter's own.
@@ -113,6 +114,9 @@ def run(
         float | None,
         typer.Option(help="Images are stamped this much late; default: calibration's."),
     ] = None,
+    record: Annotated[
+        bool, typer.Option("--record", help="Record every message into OUT/recording.mcap.")
+    ] = False,
     headless: HeadlessOption = False,
     seconds: Annotated[float | None, typer.Option(help="End after so long.", min=0.0)] = None,
     until_closed: Annotated[
@@ -127,6 +131,7 @@ def run(
     """Live session with an OpenIGTLink server; ends on --seconds, Ctrl-C or closing the window."""
     from navapp.equipment import load_equipment
     from navapp.feeds import LiveFeed
+    from navapp.recorder import Recorder
 
     settings = _settings(
         config,
@@ -140,10 +145,11 @@ def run(
     )
     equipment = load_equipment(settings)
     out = out or Path("out") / datetime.now().strftime("run-%Y%m%d-%H%M%S")
+    recorder = Recorder(out / "recording.mcap") if record else None
     with ExitStack() as stack:
         window = None if headless else _window("navapp", out, stack, needs_screen=True)
         feed = LiveFeed(settings.server, until_closed=until_closed, gives_up=headless)
-        return _run(settings, equipment, feed, window, out, seconds)
+        return _run(settings, equipment, feed, window, out, seconds, recorder=recorder)
 
 
 @app.command()
@@ -198,6 +204,74 @@ def reconstruct(
     return _run(settings, equipment, feed, None, out, is_live=False)
 
 
+@app.command()
+def record(
+    out: Annotated[Path, typer.Option(help="New recording (.mcap).")],
+    server: Annotated[
+        list[str] | None, typer.Option(help="HOST:PORT; default 127.0.0.1:18944.")
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(help="End after so long.", min=0.0)] = None,
+    until_closed: Annotated[
+        bool, typer.Option("--until-closed", help="End when the server closes.")
+    ] = False,
+) -> int:
+    """Record every message of a server; ends on --seconds or Ctrl-C."""
+    from navapp.config import ServerSettings
+    from navapp.file_commands import record_server
+
+    result = record_server(ServerSettings(**_address(server)), out, seconds, until_closed)
+    print(f"recorded {result.n_messages} messages, {result.n_bytes / 1e6:.1f} MB, in {out}")
+    return _say(result.problem, _FAILED) if result.problem else _DONE
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Recorded sweep.")],
+    target: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUT",
+            help="New .mcap, .igs.mha, .igs.nrrd, or (without a suffix) UltraBones100k folder.",
+        ),
+    ],
+    poses: PosesOption = "original",
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Do not compress the pixels of .igs.mha and .igs.nrrd.")
+    ] = False,
+    image_lag_ms: Annotated[
+        float, typer.Option(help="For a folder, whose poses are those of what an image shows.")
+    ] = 0.0,
+) -> int:
+    """Save a sweep in another format, and say what that format cannot hold."""
+    from tracking.sequences import open_sweep, save_sweep
+
+    written = save_sweep(
+        open_sweep(source, poses=poses),
+        target,
+        is_compressed=not raw,
+        image_lag_s=image_lag_ms * 1e-3,
+    )
+    print(f"{target}: {written.n_images} images and {written.n_poses} poses")
+    for note in written.notes:
+        print(f"note: {note}")
+    return _DONE
+
+
+@app.command()
+def inspect(
+    file: Annotated[Path, typer.Argument(help="Sweep, recording, model or calibration.")],
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> int:
+    """What a file holds."""
+    import json
+
+    from navapp.file_commands import as_text, describe
+
+    facts = describe(file)
+    print(json.dumps(facts, indent=2, allow_nan=False) if as_json else as_text(facts))
+    return _DONE
+
+
 def main() -> None:
     """Console entry: every expected error is one line and the right exit code."""
     sys.exit(_door())
@@ -214,7 +288,9 @@ def _door() -> int:
     except typer.Exit as ending:
         return ending.exit_code
     except TyperException as error:
-        return _say(error.format_message(), _WRONG_INPUT)
+        # Without a message, what was wrong has been said: the help was shown.
+        message = error.format_message()
+        return _say(message, _WRONG_INPUT) if message else _WRONG_INPUT
     except (KeyboardInterrupt, typer.Abort):
         return _say("interrupted", _INTERRUPTED)
     except SessionError as error:
@@ -237,15 +313,15 @@ def _run(
     seconds: float | None = None,
     *,
     is_live: bool = True,
+    recorder: Recorder | None = None,
 ) -> int:
     """Run a session to its end and save what it gave, however it ended."""
     from navapp.live import Ending, run_to_end
     from navapp.report import conclude, save, summary
     from navapp.session import Session, SessionMode
 
-    session = Session(
-        settings, equipment, feed, SessionMode(is_live=is_live, has_window=window is not None)
-    )
+    mode = SessionMode(is_live=is_live, has_window=window is not None)
+    session = Session(settings, equipment, feed, mode, recorder)
     ending = run_to_end(session, window, seconds)
     result = conclude(
         session,
@@ -266,7 +342,8 @@ def _verdict(session: Session, out: Path) -> int:
     from navapp.errors import StreamError
 
     if session.failure is None:
-        return _DONE
+        problem = session.recorder.problem if session.recorder else None
+        return _say(f"{problem}; the session went on: {out}", _FAILED) if problem else _DONE
     code = _WRONG_INPUT if isinstance(session.failure, StreamError) else _FAILED
     return _say(f"{session.failure}; what was received until then is in {out}", code)
 

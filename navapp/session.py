@@ -23,6 +23,7 @@ from navapp.feeds import Feed
 from navapp.latency import LatencyLog, Stage
 from navapp.matching import PoseMatcher
 from navapp.pipeline import Pipeline, SegmentedFrame
+from navapp.recorder import Recorder
 from navapp.scene import Scene
 from navapp.state import DropReason, LiveView, SessionState, SessionStatus
 from navapp.stream_watch import StreamWatch
@@ -31,6 +32,8 @@ from navapp.warm_up import warm_up
 from recon.surface import TriangleMesh
 from tracking.messages import ImageFrame, PoseSample, PoseStatus
 from tracking.pose_buffer import PoseBuffer
+from tracking.pose_path import tool_of
+from tracking.wire import RawMessage
 
 logger = logging.getLogger(__name__)
 
@@ -70,9 +73,15 @@ class Session:
     """
 
     def __init__(
-        self, settings: Settings, equipment: Equipment, feed: Feed, mode: SessionMode
+        self,
+        settings: Settings,
+        equipment: Equipment,
+        feed: Feed,
+        mode: SessionMode,
+        recorder: Recorder | None = None,
     ) -> None:
         self.settings = settings
+        self.recorder = recorder
         self.equipment = equipment
         self.mode = mode
         self.tally = Tally()
@@ -121,6 +130,8 @@ class Session:
             threading.Thread(target=self._infer, name="infer"),
             threading.Thread(target=self._recon, name="recon"),
         ]
+        if recorder is not None:
+            self._threads.append(threading.Thread(target=recorder.run, name="record"))
 
     # -- from outside ---------------------------------------------------------------------------
 
@@ -189,6 +200,11 @@ class Session:
 
     # -- inlet: called by the feed in the receive thread ------------------------------------------
 
+    def raw(self, message: RawMessage) -> None:
+        """Every message goes into the recording, where there is one."""
+        if self.recorder is not None:
+            self.recorder.put(message)
+
     def image(self, frame: ImageFrame) -> None:
         """An image of the chosen stream goes on its way; one that does not fit is counted."""
         self._streams.image_seen(frame.name, frame.stamps.t_arrival_s)
@@ -240,6 +256,8 @@ class Session:
         self._guard(lambda: self._feed.run(self, self._stop))
         self.poses.close()
         self._frames.close()
+        if self.recorder is not None:
+            self.recorder.end()
 
     def _infer(self) -> None:
         self._guard(lambda: self._pipeline.infer_frames(self._frames, self._masks))
@@ -284,10 +302,14 @@ class Session:
             is_reconnecting = self.tally.frames.received > 0
             state = SessionState.DEGRADED if is_reconnecting else SessionState.CONNECTING
             return state, self._link
-        problem = self._streams.problem(now_s) or self._misfit
+        problem = self._streams.problem(now_s) or self._misfit or self._recording_problem
         if problem is not None:
             return SessionState.DEGRADED, problem
         return SessionState.RUNNING, self._link
+
+    @property
+    def _recording_problem(self) -> str | None:
+        return None if self.recorder is None else self.recorder.problem
 
     def _tracking(self, now_s: float) -> tuple[bool, str]:
         path = self.matcher.path
@@ -296,7 +318,7 @@ class Session:
         for name in path.streams:
             age_s = self._streams.pose_age_s(name, now_s)
             if age_s > _POSE_LOST_AFTER_S:
-                return False, f"{name} lost for {age_s:.1f} s"
+                return False, f"{tool_of(name)} lost {age_s:.1f} s"
         if self._last_drop in _POSE_REASONS:
             return False, _POSE_REASONS[self._last_drop]
         return True, "tracking OK"

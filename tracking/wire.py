@@ -410,6 +410,19 @@ def encode_transform(
     return _pack(TRANSFORM, device, stamp_s, content, metadata=metadata, version=version)
 
 
+def encode_raw(raw: RawMessage) -> Parts:
+    """A received message as it was on the wire, bit for bit; its checksum is computed anew."""
+    header = _HEADER.pack(
+        raw.version,
+        raw.type.encode(),
+        raw.device.encode(),
+        raw.stamp,
+        raw.body.size,
+        crc64.ecma_182(raw.body.data),
+    )
+    return header, raw.body.data
+
+
 def encode_get_status() -> Parts:
     """The greeting: PlusServer sends metadata only to who has spoken version 2 to it."""
     return _pack(GET_STATUS, "", 0.0, (), version=2)

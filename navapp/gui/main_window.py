@@ -14,7 +14,6 @@ from navapp.gui.image_view import ImageView
 from navapp.gui.scene_view import SceneView
 from navapp.gui.status_bar import StatusRow
 from navapp.gui.words import DISCLAIMER
-from recon.surface import TriangleMesh
 
 _IMAGE_SHARE, _SCENE_SHARE = 42, 58
 _SIZE_PX = (1600, 900)
@@ -27,14 +26,12 @@ class MainWindow(QMainWindow):
 
     closing = Signal()
 
-    def __init__(
-        self, title: str, spacing_mm: tuple[float, float], surface: TriangleMesh | None
-    ) -> None:
+    def __init__(self, title: str, spacing_mm: tuple[float, float]) -> None:
         super().__init__()
         self.setWindowTitle(title)
         self.status_row = StatusRow()
         self.image_view = ImageView(spacing_mm)
-        self.scene_view = SceneView(surface)
+        self.scene_view = SceneView()
         views = QHBoxLayout()
         views.setSpacing(_MARGIN_PX)
         views.addWidget(self.image_view, _IMAGE_SHARE)
