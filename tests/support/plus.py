@@ -1,49 +1,30 @@
-"""PLUS recordings as the tests need them: header fields and pixels of an `.igs.mha` file."""
+"""PLUS recordings as the tests need them: all pixels, stamps and poses as arrays."""
 
 from __future__ import annotations
 
-import re
-import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-_FIELD = re.compile(r"Seq_Frame(\d+)_(\w+)$")
+from tracking.calibration.track import Track, read_recorded
+from tracking.sequences import open_sweep
 
 
 class PlusRecording:
-    """Frame fields by name; pixels (N, rows, columns) uint8 and poses (N, 4, 4) in mm."""
+    """One `.igs.mha` file."""
 
     def __init__(self, path: Path) -> None:
-        content = path.read_bytes()
-        marker = b"ElementDataFile = LOCAL"
-        start = content.index(marker)
-        self._body = content[content.index(b"\n", start) + 1 :]
-        self._header: dict[str, str] = {}
-        self._fields: dict[str, list[str]] = {}
-        for line in content[:start].decode().splitlines():
-            key, _, value = line.partition("=")
-            match = _FIELD.match(key.strip())
-            if match:
-                self._fields.setdefault(match[2], []).append(value.strip())
-            else:
-                self._header[key.strip()] = value.strip()
+        self._recorded = read_recorded(open_sweep(path))
 
     @property
-    def pixels(self) -> np.ndarray:
-        width, height, n = map(int, self._header["DimSize"].split())
-        is_packed = self._header["CompressedData"] == "True"
-        body = zlib.decompress(self._body) if is_packed else self._body
-        return np.frombuffer(body, np.uint8).reshape(n, height, width)
+    def pixels(self) -> Iterator[np.ndarray]:
+        return (image.load() for image in self._recorded.images)
 
     @property
-    def t_s(self) -> np.ndarray:
-        return np.array(self._fields["Timestamp"], dtype=float)
+    def image_t_s(self) -> np.ndarray:
+        return np.array([image.t_s for image in self._recorded.images])
 
-    def poses(self, name: str) -> np.ndarray:
-        rows = [np.array(value.split(), dtype=float) for value in self._fields[f"{name}Transform"]]
-        return np.array(rows).reshape(-1, 4, 4)
-
-    def relative(self, tool: str) -> np.ndarray:
+    def track(self, tool: str) -> Track:
         """T_reference_tool of every frame."""
-        return np.linalg.inv(self.poses("ReferenceToTracker")) @ self.poses(f"{tool}ToTracker")
+        return self._recorded.relative(tool, "Reference")

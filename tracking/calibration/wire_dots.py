@@ -139,7 +139,9 @@ class WireLabeller:
         share = np.einsum("tnx,tx->tn", offset, along) / length[:, None] ** 2
         aside = np.abs(offset[..., 0] * along[:, None, 1] - offset[..., 1] * along[:, None, 0])
         aside_mm = aside / length[:, None] * self._spacing_mm
-        pair, middle = np.nonzero((share > 0.02) & (share < 0.98) & (aside_mm < limits.collinear_mm))
+        pair, middle = np.nonzero(
+            (share > 0.02) & (share < 0.98) & (aside_mm < limits.collinear_mm)
+        )
         return np.column_stack((first[pair], middle, last[pair]))
 
     def _extend(
@@ -150,7 +152,7 @@ class WireLabeller:
         direction = _unit(dots[ends[:, 2]] - dots[ends[:, 0]])
         other = _unit(dots[triples[:, 2]] - dots[triples[:, 0]])
         is_parallel = direction @ other.T > math.cos(self._limits.parallel_rad)
-        used = chosen.reshape(len(chosen), -1)
+        used = chosen.reshape(len(chosen), chosen.shape[1] * 3)
         shares_dot = (used[:, None, :, None] == triples[None, :, None, :]).any(axis=(2, 3))
         a, b = np.nonzero(is_parallel & ~shares_dot)
         return np.concatenate((chosen[a], triples[b][:, None]), axis=1)
