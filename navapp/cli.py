@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
+from navapp.calibrate import cli as calibrate_cli
+
 if TYPE_CHECKING:
     from navapp.config import Settings
     from navapp.equipment import Equipment
@@ -270,6 +272,10 @@ def inspect(
     facts = describe(file)
     print(json.dumps(facts, indent=2, allow_nan=False) if as_json else as_text(facts))
     return _DONE
+
+
+app.add_typer(calibrate_cli.app, name="calibrate")
+app.command()(calibrate_cli.register)
 
 
 def main() -> None:
