@@ -48,7 +48,7 @@ class Chart:
         font = ImageFont.load_default(size=15)
         limits = (
             _limits([x for _, x, _, _ in self._series]),
-            _limits([y for _, _, y, _ in self._series]),
+            _limits([y for _, _, y, _ in self._series], from_zero=True),
         )
         self._draw_axes(pen, font, limits)
         for k, (name, x, y, is_line) in enumerate(self._series):
@@ -88,7 +88,7 @@ class Chart:
             pen.line((left, v, width - right, v), fill=_GRID)
             pen.text((left - 8, v), f"{y:g}", fill=_INK, font=font, anchor="rm")
         pen.rectangle((left, top, width - right, height - bottom), outline=_INK)
-        pen.text((left, 8), f"{self.title}    (up: {self.y_label})", fill=_INK, font=font)
+        pen.text((left, 8), f"{self.title}; upwards: {self.y_label}", fill=_INK, font=font)
         pen.text((width // 2, height - 12), self.x_label, fill=_INK, font=font, anchor="ms")
 
 
@@ -101,11 +101,13 @@ def save_charts(path: Path, charts: list[Chart]) -> None:
     sheet.save(path)
 
 
-def _limits(values: list[Array]) -> tuple[float, float]:
+def _limits(values: list[Array], *, from_zero: bool = False) -> tuple[float, float]:
     finite = np.concatenate([*values, np.empty(0)])
     if not len(finite):
         return 0.0, 1.0
     low, high = float(finite.min()), float(finite.max())
+    if from_zero and low >= 0.0:
+        return 0.0, 1.05 * high or 1.0
     margin = 0.04 * (high - low) or 0.5
     return low - margin, high + margin
 
