@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections import Counter
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from inference.contract import read_contract
 from navapp.config import ServerSettings
 from navapp.errors import ConfigError
 from navapp.feeds import LiveFeed
+from navapp.live import Ending, Interrupts
 from navapp.recorder import Recorder, RecordingResult
 from tracking.calibration import load_calibration
 from tracking.messages import ImageFrame, PoseSample, PoseStatus
@@ -25,39 +29,40 @@ from tracking.wire import RawMessage
 
 logger = logging.getLogger(__name__)
 
+# How often it looks at the clock and at Ctrl-C.
+_POLL_S = 0.1
+
 _CALIBRATIONS = (".toml", ".xml", ".json")
 
 
 def record_server(
     server: ServerSettings, out: Path, seconds: float | None, until_closed: bool
-) -> RecordingResult:
-    """Record until the time is up or, on Ctrl-C, until now; what was received is in the file.
+) -> tuple[RecordingResult, Ending]:
+    """Record until the time is up, the server closes (with `until_closed`) or Ctrl-C.
 
     Raises
     ------
-    SequenceError : the file exists already.
-    SessionError : no server answers, or it ended inside a message with `until_closed`.
-    KeyboardInterrupt : after the recording was closed.
+    ConfigError, SequenceError : the file's name is none for a recording, or it exists already.
+    SessionError : no server answers, or it ended inside a message with `until_closed`; what was
+        received until then is in the file.
     """
     if out.suffix.lower() != ".mcap":
         raise ConfigError(f"--out is {out}, expected a file that ends in .mcap")
     recorder = Recorder(out)
     feed = LiveFeed(server, until_closed=until_closed, gives_up=True)
     stop = threading.Event()
-    timer = threading.Timer(seconds, stop.set) if seconds is not None else None
-    writing = threading.Thread(target=recorder.run, name="record")
-    writing.start()
-    try:
-        if timer is not None:
-            timer.start()
-        feed.run(_RecordInlet(recorder, stop), stop)
-    finally:
-        if timer is not None:
-            timer.cancel()
-            timer.join()
+    deadline_s = time.monotonic() + (math.inf if seconds is None else seconds)
+    with Interrupts() as interrupts, ThreadPoolExecutor(2, "record") as pool:
+        writing = pool.submit(recorder.run)
+        receiving = pool.submit(feed.run, _RecordInlet(recorder, stop), stop)
+        while not (receiving.done() or interrupts.seen or time.monotonic() >= deadline_s):
+            wait([receiving], _POLL_S)
+        stop.set()
+        wait([receiving])
         recorder.end()
-        writing.join()
-    return recorder.conclude()
+    receiving.result()
+    writing.result()
+    return recorder.conclude(), Ending.INTERRUPTED if interrupts.seen else Ending.ENDED
 
 
 class _RecordInlet:

@@ -411,7 +411,11 @@ def encode_transform(
 
 
 def encode_raw(raw: RawMessage) -> Parts:
-    """A received message as it was on the wire, bit for bit; its checksum is computed anew."""
+    """A received message as it was on the wire, bit for bit.
+
+    The checksum, which was right, is computed anew. Names lose blanks at their end and bytes that
+    are not UTF-8, as they have in the `RawMessage`.
+    """
     header = _HEADER.pack(
         raw.version,
         raw.type.encode(),

@@ -28,6 +28,10 @@ _SPACING_TOLERANCE = 0.01
 _DEPTH_TOLERANCE_MM = 1.0
 
 
+# Scanners lag by tens of milliseconds, image pipelines by a few hundred.
+MAX_IMAGE_LAG_S = 2.0
+
+
 @dataclass(frozen=True, slots=True)
 class ProbeCalibration:
     """Where a pixel lies on the probe, as measured.
@@ -89,6 +93,11 @@ class ProbeCalibration:
         return None
 
     def __post_init__(self) -> None:
+        lag_s = self.image_lag_s
+        if lag_s is not None and not abs(lag_s) <= MAX_IMAGE_LAG_S:
+            raise CalibrationError(
+                f"{self.source}: image_lag_s is {lag_s}, expected within +-{MAX_IMAGE_LAG_S:g} s"
+            )
         try:
             check_affine(self.A_probe_pixel, f"{self.source}: image to probe")
         except TransformError as error:

@@ -33,6 +33,9 @@ IMAGE_STATUS, TRANSFORM, STATUS = "ImageStatus", "Transform", "Status"
 
 _FRAME_KEY = re.compile(r"Seq_Frame(\d+)_(.+)")
 
+# Far above any ultrasound image: a size beyond it is damage, and must not be allocated.
+_MAX_PIXELS = 2**28
+
 Fields = dict[str, str]
 
 
@@ -119,7 +122,7 @@ class IgsSweep:
         has_pixels = header.pixels.frame_bytes > 0
         if has_pixels and self._orientation not in CODES:
             raise SequenceError(
-                f"{path}: {ORIENTATION} is {self._orientation or 'missing'}, "
+                f"{path}: {ORIENTATION} is {self._orientation!r}, "
                 "expected a code such as MF (a wrong one would mirror the bone)"
             )
         self._pixels = open_pixels(header.pixels) if has_pixels else None
@@ -190,8 +193,10 @@ def check_layout(
     type_name, is_uint8 = element
     if not is_uint8 or n_components != 1:
         raise SequenceError(
-            f"{path}: pixels are {n_components} x {type_name}, expected 1 x unsigned 8 bit"
+            f"{path}: pixels are {n_components} x {type_name!r}, expected 1 x unsigned 8 bit"
         )
+    if n_columns * n_rows > _MAX_PIXELS:
+        raise SequenceError(f"{path}: images are {n_columns}x{n_rows}, expected ultrasound's size")
     return (n_columns, n_rows), n_frames
 
 

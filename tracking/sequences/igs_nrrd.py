@@ -49,10 +49,10 @@ def read_nrrd_header(path: Path) -> IgsHeader:
             raise SequenceError(f"{path}: {name} is missing")
     kinds = standard.get("kinds", "").split()
     if "list" in kinds[:-1]:
-        raise SequenceError(f"{path}: kinds are {' '.join(kinds)}, expected the list last")
+        raise SequenceError(f"{path}: kinds are {kinds}, expected the list last")
     encoding = standard["encoding"].lower()
     if encoding not in _ENCODINGS:
-        raise SequenceError(f"{path}: encoding is {encoding}, expected raw or gzip")
+        raise SequenceError(f"{path}: encoding is {encoding!r}, expected raw or gzip")
     element_type = standard["type"]
     size_px, n_frames = check_layout(
         path,

@@ -54,8 +54,9 @@ def open_pixels(block: PixelBlock) -> PixelReader:
         expected_bytes = block.n_frames * block.frame_bytes
     try:
         n_bytes = block.path.stat().st_size - block.offset
-    except OSError as error:
-        raise SequenceError(f"{block.path}: cannot be read: {error.strerror}") from None
+    except (OSError, ValueError) as error:  # ValueError: a name that cannot be one
+        why = getattr(error, "strerror", None) or error
+        raise SequenceError(f"{block.path}: cannot be read: {why}") from None
     if expected_bytes is not None and n_bytes < expected_bytes:
         raise SequenceError(
             f"{block.path}: truncated, it has {max(0, n_bytes)} of {expected_bytes} bytes of pixels"

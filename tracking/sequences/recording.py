@@ -202,7 +202,7 @@ class Recording:
                 self._walk(file, file.tell(), n_bytes, n_bytes)
         except OSError as error:
             raise SequenceError(f"{path}: cannot be read: {error.strerror}") from None
-        except (McapError, struct.error, UnicodeDecodeError) as error:
+        except (McapError, struct.error, ValueError, OverflowError) as error:
             raise SequenceError(f"{path}: broken MCAP record ({error})") from None
         self.index = Index(*(np.array(column) for column in self._columns))
         del self._columns
@@ -269,7 +269,7 @@ class Recording:
         compression = file.read(name_bytes).decode()
         if compression:
             raise SequenceError(
-                f"{self.path}: its chunks are compressed ({compression}), expected none: "
+                f"{self.path}: its chunks are compressed ({compression!r}), expected none: "
                 "`mcap decompress` makes it readable"
             )
         size = file.read(_LENGTH.size)
@@ -288,7 +288,7 @@ class Recording:
     def _add_channel(self, channel: Channel) -> None:
         if channel.message_encoding != _ENCODING:
             raise SequenceError(
-                f"{self.path}: messages of {channel.topic} are {channel.message_encoding!r}, "
+                f"{self.path}: messages of {channel.topic!r} are {channel.message_encoding!r}, "
                 f"expected {_ENCODING}"
             )
         kind, _, device = channel.topic.partition("/")

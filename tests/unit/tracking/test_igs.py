@@ -185,17 +185,18 @@ def _cut(path: Path, n_bytes: int) -> None:
 @pytest.mark.parametrize(
     ("header", "text"),
     [
-        ({"ElementType": "MET_SHORT"}, "1 x MET_SHORT, expected 1 x unsigned 8 bit"),
-        ({"ElementNumberOfChannels": "3"}, "3 x MET_UCHAR, expected 1 x unsigned 8 bit"),
+        ({"ElementType": "MET_SHORT"}, "1 x 'MET_SHORT', expected 1 x unsigned 8 bit"),
+        ({"ElementNumberOfChannels": "3"}, "3 x 'MET_UCHAR', expected 1 x unsigned 8 bit"),
         ({"DimSize": None}, "DimSize is missing"),
         ({"DimSize": "5 4 x"}, "DimSize is '5 4 x', expected numbers"),
         ({"DimSize": "5 4 1.5"}, "DimSize is '5 4 1.5', expected whole numbers"),
         ({"DimSize": "5"}, r"sizes are \[5\], expected columns, rows, frames"),
         ({"DimSize": "5 4 3 1"}, "frames are volumes of 3 slices"),
         ({"DimSize": "5 4 4"}, "truncated, it has 60 of 80 bytes of pixels"),
+        ({"DimSize": "50000 40000 1"}, "images are 50000x40000, expected ultrasound's size"),
         ({"BinaryData": "False"}, "pixels are text"),
-        ({"UltrasoundImageOrientation": None}, "UltrasoundImageOrientation is missing"),
-        ({"UltrasoundImageOrientation": "QF"}, "UltrasoundImageOrientation is QF"),
+        ({"UltrasoundImageOrientation": None}, "UltrasoundImageOrientation is ''"),
+        ({"UltrasoundImageOrientation": "QF"}, "UltrasoundImageOrientation is 'QF'"),
     ],
 )
 def test_a_broken_header_is_refused(
@@ -253,8 +254,8 @@ def test_a_header_without_an_end_and_a_file_that_is_none(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("standard", "text"),
     [
-        ({"type": "short"}, "1 x short, expected 1 x unsigned 8 bit"),
-        ({"encoding": "bzip2"}, "encoding is bzip2, expected raw or gzip"),
+        ({"type": "short"}, "1 x 'short', expected 1 x unsigned 8 bit"),
+        ({"encoding": "bzip2"}, "encoding is 'bzip2', expected raw or gzip"),
         ({"sizes": ""}, "sizes is missing"),
         ({"kinds": "list domain domain"}, "expected the list last"),
     ],

@@ -18,8 +18,8 @@ from tracking.errors import SequenceError
 from tracking.messages import PoseStatus
 from tracking.sequences import SweepImage, SweepPose, open_sweep, save_sweep
 from tracking.sequences.mcap_sweep import McapSweep
-from tracking.sequences.recording import FLUSH_AFTER_S, Recording, RecordingWriter
-from tracking.wire import RawMessage, encode_raw
+from tracking.sequences.recording import FLUSH_AFTER_S, Recording, RecordingWriter, parse_raw
+from tracking.wire import RawMessage, encode_image, encode_raw
 
 
 def _record(path: Path, raws: Iterable[RawMessage]) -> Path:
@@ -32,6 +32,14 @@ def _record(path: Path, raws: Iterable[RawMessage]) -> Path:
 
 def _bytes(raw: RawMessage) -> bytes:
     return b"".join(encode_raw(raw))
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_received_message_is_written_as_it_was_on_the_wire(version: int) -> None:
+    pixels = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    name = "Image" if version == 1 else "ANameOfMoreThanTwentyBytes"
+    sent = b"".join(encode_image(name, pixels, 1.25, version=version))
+    assert _bytes(parse_raw(sent, t_arrival_s=7.0)) == sent
 
 
 def test_messages_come_back_bit_for_bit_with_their_arrival(tmp_path: Path) -> None:
@@ -66,13 +74,13 @@ def test_the_library_of_the_format_reads_it_too(tmp_path: Path) -> None:
 
 
 def test_a_file_cut_anywhere_gives_what_was_whole(tmp_path: Path) -> None:
-    """At every byte: the messages before the cut, in order, never an error behind the head."""
+    """Every 13 bytes: the messages before the cut, in order, never an error behind the head."""
     sent = [_bytes(raw) for raw in messages.session(8)]
     data = _record(tmp_path / "a.mcap", messages.session(8)).read_bytes()
     head = data.index(b"navapp.recording")
     cut = tmp_path / "cut.mcap"
     n_before = 0
-    for n_bytes in range(head, len(data), 7):
+    for n_bytes in range(head, len(data), 13):
         cut.write_bytes(data[:n_bytes])
         recording = Recording(cut)
         found = [hashlib.sha256(_bytes(raw)).digest() for raw in recording.messages()]
@@ -191,11 +199,11 @@ def test_what_is_no_recording_of_ours(tmp_path: Path) -> None:
     with pytest.raises(SequenceError, match="not an MCAP file"):
         open_sweep(path)
     _foreign(path, encoding="json", compression=mcap.writer.CompressionType.NONE)
-    with pytest.raises(SequenceError, match="messages of t are 'json', expected openigtlink"):
+    with pytest.raises(SequenceError, match="messages of 't' are 'json', expected openigtlink"):
         open_sweep(path)
     _foreign(path, encoding="openigtlink", compression=mcap.writer.CompressionType.ZSTD)
     with pytest.raises(
-        SequenceError, match=r"compressed \(zstd\), expected none: `mcap decompress"
+        SequenceError, match=r"compressed \('zstd'\), expected none: `mcap decompress"
     ):
         open_sweep(path)
     path.unlink()
