@@ -16,6 +16,9 @@ import numpy as np
 from recon.phantom_bone import long_bone_mesh
 from recon.registration import register_cloud
 from recon.surface import SurfaceDistance
+from tests.support.wire_phantom import T_REFERENCE_PHANTOM, WireSweep, fcal_phantom
+from tracking.calibration.joint import JointResult, search_offset
+from tracking.calibration.track import read_recorded
 from tracking.transforms import apply, from_rotation_vector, invert
 
 _N_POINTS = 100_000
@@ -64,10 +67,29 @@ def registration() -> dict[str, float]:
     }
 
 
+def joint_grid() -> dict[str, float]:
+    """3,000 offsets on 200 frames of a simulated N-wire sweep whose images lag by 87.3 ms."""
+    sweep = WireSweep(200, image_lag_s=0.0873)
+    track = read_recorded(sweep).relative("Probe", "Reference")
+    stamps_s, points_px, phantom = sweep.stamps_s(), sweep.points_px(), fcal_phantom()
+
+    def search() -> JointResult:
+        return search_offset(stamps_s, points_px, track, phantom, T_REFERENCE_PHANTOM)
+
+    result = search()
+    return {
+        "n_offsets": len(result.offsets_s),
+        "n_frames": len(result.frames),
+        **_timed(search),
+        "offset_ms": 1e3 * result.offset_s,
+        "error_mm": result.error_mm,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=Path(__file__).stem)
     parser.add_argument("--json", action="store_true")
-    figures = {"registration": registration()}
+    figures = {"registration": registration(), "joint_grid": joint_grid()}
     print(json.dumps(figures) if parser.parse_args().json else json.dumps(figures, indent=2))
 
 
