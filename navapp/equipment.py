@@ -24,6 +24,7 @@ from tracking.calibration import (
 )
 
 _CT_NAME = "CT_bone_model.stl"
+_ORIENTATION = "MF"  # of every image inside the program: readers and senders bring it into it
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +60,9 @@ class Equipment:
         self, image_size_px: tuple[int, int], spacing_mm: tuple[float, float] | None
     ) -> Misfit | None:
         """Why an image cannot be used with this calibration, None where it can."""
-        other_size = self.calibration.misfit(image_size_px)
-        if other_size is not None:
-            return Misfit(DropReason.BAD_IMAGE, other_size)
+        other_kind = self.calibration.misfit(image_size_px, orientation=_ORIENTATION)
+        if other_kind is not None:
+            return Misfit(DropReason.BAD_IMAGE, other_kind)
         try:
             self.plan_for(image_size_px)
         except InferenceError as error:

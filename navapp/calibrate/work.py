@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ from tracking.calibration.water_line import find_line
 from tracking.calibration.wire_dots import Labelled, WireLabeller, find_dots
 from tracking.errors import CalibrationError
 from tracking.messages import TransformName
-from tracking.sequences import open_sweep
+from tracking.sequences import SweepImage, open_sweep
 from tracking.transforms import Matrix, apply
 
 Array = NDArray[np.float64]
@@ -61,7 +62,7 @@ class Tools:
     reference: str = "Reference"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Finding:
     """A section of the calibration file, what to say of it, and its plot."""
 
@@ -307,40 +308,41 @@ def _see(path: Path, phantom: Phantom, options: SpatialOptions, tools: Tools) ->
     if not recorded.images:
         raise CalibrationError(f"{path}: has no images")
     track = recorded.relative(tools.probe, tools.reference)
-    pixels = [image.load() for image in recorded.images]
-    spacing_mm = options.rough_spacing_mm or _rough_spacing_mm(pixels, phantom, options.clip_px)
-    labelled = _label(pixels, phantom, spacing_mm, options.clip_px)
+    images, clip_px = recorded.images, options.clip_px
+    spacing_mm = options.rough_spacing_mm or _rough_spacing_mm(images, phantom, clip_px)
+    labelled = _label((image.load() for image in images), phantom, spacing_mm, clip_px)
     told = [k for k, frame in enumerate(labelled) if frame.points_px is not None]
     failed = {k: frame.reason for k, frame in enumerate(labelled) if frame.points_px is None}
     if not told:
         reason = failed[len(failed) // 2]
         raise CalibrationError(
-            f"{path}: the wires are visible in none of {len(pixels)} images (such as: {reason})"
+            f"{path}: the wires are visible in none of {len(images)} images (such as: {reason})"
         )
-    rows, columns = pixels[0].shape
+    rows, columns = images[0].load().shape
     return _Seen(
         name=path.name,
         t_s=np.array([recorded.images[k].t_s for k in told]),
         points_px=np.array([labelled[k].points_px for k in told]),
         track=track,
-        n_images=len(pixels),
+        n_images=len(images),
         failed=failed,
         image_size_px=(columns, rows),
     )
 
 
 def _label(
-    pixels: list[NDArray[np.uint8]], phantom: Phantom, spacing_mm: float, clip: Rectangle | None
+    pixels: Iterable[NDArray[np.uint8]], phantom: Phantom, spacing_mm: float, clip: Rectangle | None
 ) -> list[Labelled]:
     labeller = WireLabeller(phantom, spacing_mm)
     return [labeller.label(find_dots(image, spacing_mm, clip)) for image in pixels]
 
 
 def _rough_spacing_mm(
-    pixels: list[NDArray[np.uint8]], phantom: Phantom, clip_px: Rectangle | None
+    images: tuple[SweepImage, ...], phantom: Phantom, clip_px: Rectangle | None
 ) -> float:
     """The pixel size with which the phantom is recognised most often, on frames from all along."""
-    some = [pixels[k] for k in np.linspace(0, len(pixels) - 1, _N_TRIED).astype(np.int64)]
+    tried = np.unique(np.linspace(0, len(images) - 1, _N_TRIED).astype(np.int64))
+    some = [images[k].load() for k in tried]
     n_told = [
         sum(frame.points_px is not None for frame in _label(some, phantom, spacing, clip_px))
         for spacing in _SPACINGS_MM
@@ -393,6 +395,8 @@ def _spatial_finding(
         f"{result.corner_spread_mm:.2f} mm between fifths of the recording",
         _held(values),
     ]
+    if image_lag_s:
+        lines.append(f"poses taken {1e3 * image_lag_s:.1f} ms before the images' stamps")
     if options.refine and not result.is_refined:
         lines.append("refinement did not lower the held-out error: the linear solution is kept")
     lines += [f"image {k} not used: {reason}" for k, reason in list(seen.failed.items())[:5]]

@@ -1,5 +1,7 @@
 """Registration of a large cloud and the joint calibration grid: time, beside what they reach.
 
+    PYTHONPATH=. python tests/bench/bench_calibration.py [--json]
+
 CPU time is what to compare: it does not depend on who else uses the machine.
 """
 

@@ -84,14 +84,17 @@ def water_tank(plus: Path) -> WaterTank:
 
 
 def test_line_of_the_water_tank(plus: Path, water_tank: WaterTank) -> None:
-    distances = []
+    distances, angles_rad = [], []
     for element, line in zip(
         parse_plus(plus / "LineSegmentationResultsBaseline.xml"), water_tank.lines, strict=True
     ):
         origin = np.array(element.attrib["LineOriginPointPx"].split(), dtype=float)
         assert line is not None
         distances.append(line.distance_px(origin[None])[0])
+        direction = np.array(element.attrib["LineDirectionVectorPx"].split(), dtype=float)
+        angles_rad.append(np.arccos(min(1.0, abs(direction @ line.direction))))
     assert len(distances) == 201
+    assert np.degrees(np.mean(angles_rad)) <= 0.5  # in degrees: PLUS compares radians with 3
     assert np.mean(distances) <= 0.5
     assert np.percentile(distances, 95) <= 1.5
 

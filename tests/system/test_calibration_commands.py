@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from recon.back_projection import back_project
 from recon.mesh_io import write_cloud_ply, write_mesh
 from recon.point_cloud import CloudSnapshot
 from recon.simulator import SimulatedSweep, SimulatorSettings
+from tests.support.records import write_record
 from tests.support.wire_phantom import (
     A_PROBE_PIXEL,
     SIZE_PX,
@@ -165,8 +167,12 @@ def scan(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path | np.ndarra
     points = np.concatenate(
         [back_project(sweep.truth_line(k).points_px[::3], sweep.A_ct_pixel(k)) for k in range(40)]
     )
+    n = len(points)
     cloud = CloudSnapshot(
-        apply(T_reference_ct, points), np.ones(len(points)), np.zeros(len(points), np.int32)
+        points_mm=apply(T_reference_ct, points),
+        confidence=np.ones(n),
+        count=np.ones(n, np.int64),
+        sweep=np.zeros(n, np.int32),
     )
     write_cloud_ply(folder / "cloud.ply", cloud, "reference")
     write_cloud_ply(folder / "ct.ply", cloud, "ct")
@@ -214,6 +220,17 @@ def test_register_refuses(navapp: Navapp, scan: dict[str, Path], tmp_path: Path)
     assert not out.exists()
 
 
+@pytest.fixture(scope="module")
+def bad_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Three images of wires, three of nothing, a stylus that does not move, and no file at all."""
+    folder = tmp_path_factory.mktemp("bad")
+    files = {name: folder / f"{name}.igs.mha" for name in ("wires", "still", "dark", "none")}
+    save_sweep(WireSweep(3), files["wires"])
+    save_sweep(WireSweep(3, noise_px=1e4), files["dark"])
+    save_sweep(_StylusSweep(np.repeat(fake_tracker_poses(0)[:1], 30, axis=0)), files["still"])
+    return {**files, "phantom": _write_phantom(folder / "phantom.xml")}
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
@@ -228,17 +245,31 @@ def test_register_refuses(navapp: Navapp, scan: dict[str, Path], tmp_path: Path)
     ],
 )
 def test_bad_input_is_one_line(
-    navapp: Navapp, tmp_path: Path, arguments: tuple[str, ...], text: str
+    navapp: Navapp,
+    bad_files: dict[str, Path],
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    text: str,
 ) -> None:
-    files = {name: tmp_path / f"{name}.igs.mha" for name in ("wires", "still", "dark", "none")}
-    save_sweep(WireSweep(3), files["wires"])
-    save_sweep(WireSweep(3, noise_px=1e4), files["dark"])
-    save_sweep(_StylusSweep(np.repeat(fake_tracker_poses(0)[:1], 30, axis=0)), files["still"])
-    files["phantom"] = _write_phantom(tmp_path / "phantom.xml")
     out = tmp_path / "c.toml"
-    given = (argument.format(**files) for argument in arguments)
+    given = (argument.format(**bad_files) for argument in arguments)
     code, _, error = navapp("calibrate", *given, "--out", out)
     assert code == 2, error
     assert text in error
     assert error.count("\n") == 1
     assert not out.exists()
+
+
+def test_a_calibration_for_another_orientation_gives_no_points(
+    navapp: Navapp, tmp_path: Path
+) -> None:
+    record = tmp_path / "record"
+    write_record(record)
+    path = next(tmp_path.rglob("calibration.toml"))
+    content = tomllib.loads(path.read_text())
+    content["probe"]["orientation"] = "UF"
+    path.write_text(tomli_w.dumps(content))
+    _, _, error = navapp("reconstruct", record, "--out", tmp_path / "out")
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["frames"]["skipped"]["bad_image"] == 6, error
+    assert report["points"] == 0

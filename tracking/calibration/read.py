@@ -114,6 +114,7 @@ def _from_toml(path: Path, content: bytes, sha256: str) -> ProbeCalibration:
     data = parse_document(path, content)
     probe = data["probe"]
     lag = data.get("temporal", {}).get("image_lag_s")
+    orientation, depth_mm = probe.get("orientation"), probe.get("depth_mm")
     return ProbeCalibration(
         A_probe_pixel=_matrix(probe["A_probe_pixel"]),
         source=path,
@@ -121,8 +122,8 @@ def _from_toml(path: Path, content: bytes, sha256: str) -> ProbeCalibration:
         image_size_px=_integers(probe.get("image_size_px"), 2, "image_size_px", at_least=1),  # type: ignore[arg-type]
         roi_px=_integers(probe.get("roi_px"), 4, "roi_px"),  # type: ignore[arg-type]
         image_lag_s=None if lag is None else float(lag),
-        orientation=probe.get("orientation"),
-        depth_mm=probe.get("depth_mm"),
+        orientation=None if orientation is None else str(orientation),
+        depth_mm=None if depth_mm is None else float(depth_mm),
         provenance={key: str(value) for key, value in _provenance(data).items()},
     )
 

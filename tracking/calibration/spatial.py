@@ -100,8 +100,8 @@ class SpatialResult:
         )
         if self.scale_error > limits.doubtful_scale_error:
             text += (
-                f"; pixel spacing {100 * self.scale_error:.1f} % off the scanner's: check the depth "
-                "setting and the water's speed of sound"
+                f"; pixel spacing {100 * self.scale_error:.1f} % off the scanner's: check depth "
+                "setting and speed of sound in the water"
             )
         return text
 

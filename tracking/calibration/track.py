@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation, Slerp
 
-from tracking.errors import CalibrationError
+from tracking.errors import CalibrationError, TransformError
 from tracking.messages import PoseStatus
 from tracking.pose_path import find_path
 from tracking.sequences.sweep import Sweep, SweepImage
-from tracking.transforms import Matrix
+from tracking.transforms import Matrix, check_rigid
 
 Array = NDArray[np.float64]
 
@@ -50,12 +50,15 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """Images and valid poses of one recording, by stream name; `n_invalid` poses were left out."""
+    """Images and valid poses of one recording, by stream name.
+
+    `unusable` says why a stream is not among the tracks.
+    """
 
     name: str
     images: tuple[SweepImage, ...]
     tracks: dict[str, Track]
-    n_invalid: int
+    unusable: dict[str, str]
 
     def relative(self, tool: str, reference: str, *, max_gap_s: float = 0.1) -> Track:
         """T_reference_tool, at the stamps of the tool's stream where both are known.
@@ -68,7 +71,7 @@ class Recorded:
         if path is None or path.target != "reference":
             raise CalibrationError(
                 f"{self.name}: has no way from {tool} to {reference}, its poses are "
-                f"{', '.join(self.tracks) or 'none'}"
+                f"{', '.join((*self.tracks, *self.unusable.values())) or 'none'}"
             )
         tool_track = self.tracks[path.probe_stream]
         if path.reference_stream is None:
@@ -90,14 +93,14 @@ def read_recorded(sweep: Sweep) -> Recorded:
     """Everything of a sweep but the pixels; of stamps that do not ascend the first counts."""
     images: list[SweepImage] = []
     poses: dict[str, tuple[list[float], list[Matrix]]] = {}
-    n_invalid = 0
+    invalid: dict[str, list[Matrix]] = {}
     for event in sweep.events():
         if isinstance(event, SweepImage):
             images.append(event)
             continue
         stamps, matrices = poses.setdefault(event.name, ([], []))
         if event.status is not PoseStatus.OK:
-            n_invalid += 1
+            invalid.setdefault(event.name, []).append(event.matrix)
         elif not stamps or event.t_s > stamps[-1]:
             stamps.append(event.t_s)
             matrices.append(event.matrix)
@@ -106,4 +109,20 @@ def read_recorded(sweep: Sweep) -> Recorded:
         for name, (stamps, matrices) in poses.items()
         if len(stamps) >= 2
     }
-    return Recorded(sweep.name, tuple(images), tracks, n_invalid)
+    unusable = {
+        name: f"{name} ({_invalid_words(invalid.get(name, []))})"
+        for name in poses
+        if name not in tracks
+    }
+    return Recorded(sweep.name, tuple(images), tracks, unusable)
+
+
+def _invalid_words(matrices: list[Matrix]) -> str:
+    """How many poses of a stream are invalid, and what the first matrix shows of the reason."""
+    text = f"{len(matrices)} of them invalid"
+    try:
+        if matrices:
+            check_rigid(matrices[0], "the first")
+    except TransformError as error:
+        text += f"; {error}"
+    return text

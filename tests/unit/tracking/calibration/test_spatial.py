@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.support.sweeps import AlteredSweep, each
 from tests.support.wire_phantom import (
     A_PROBE_PIXEL,
     SIZE_PX,
@@ -25,6 +26,8 @@ from tracking.calibration.spatial import (
 from tracking.calibration.track import Track, read_recorded
 from tracking.calibration.wire_dots import WireLabeller, find_dots
 from tracking.errors import CalibrationError
+from tracking.messages import PoseStatus
+from tracking.sequences import SweepImage, SweepPose
 from tracking.transforms import interpolate
 
 _PHANTOM = fcal_phantom()
@@ -214,6 +217,19 @@ def test_dots_astray_do_not_move_the_offset() -> None:
 def test_recordings_without_a_minimum(sweep: WireSweep, text: str) -> None:
     with pytest.raises(CalibrationError, match=text):
         _search(sweep, step_s=0.002)
+
+
+def test_left_handed_poses_are_named() -> None:
+    flip = np.diag((1.0, 1.0, -1.0, 1.0))
+
+    def left_handed(event: SweepImage | SweepPose) -> SweepImage | SweepPose:
+        if isinstance(event, SweepImage) or event.name != "ProbeToTracker":
+            return event
+        return replace(event, matrix=event.matrix @ flip, status=PoseStatus.INVALID)
+
+    recorded = read_recorded(AlteredSweep(WireSweep(3), each(left_handed)))
+    with pytest.raises(CalibrationError, match=r"ProbeToTracker \(\d+ of them .* left-handed"):
+        recorded.relative("Probe", "Reference")
 
 
 def test_a_track_agrees_with_the_slow_interpolation() -> None:
