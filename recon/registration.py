@@ -39,7 +39,9 @@ _N_FINE = 6_000
 # motion held by less than 0.03 creeps in the coarse stage, because far from the surface it would
 # run off along the bone (seen: 30 mm, without damping); near it, the little grip there is decides.
 _STAGES = ((2_000, 40, 1e-3), (_N_FINE, 30, 1e-5))
-_CONVERGED_MM = 5e-3  # largest motion of a point by the last step
+_STILL_MM = 5e-3  # largest motion of a point by a step that ends its stage
+# Converged is what no longer changes the distances; along a bone the cloud may still creep.
+_CONVERGED_MM = 2e-3  # RMS change of the heights by the last step
 
 # Points further off than 3 robust sigmas are not bone, or not this bone.
 _TRIM_SIGMAS = 3.0
@@ -175,24 +177,24 @@ def _align(
     T: Matrix,
     stages: tuple[tuple[int, int, float], ...] = _STAGES,
 ) -> tuple[Matrix, int, bool]:
-    """From a start to where it no longer moves: transform, steps, whether it came to rest."""
+    """From a start to where it no longer moves: transform, steps, whether it converged."""
     n_total = 0
-    is_still = False
+    changed_mm = math.inf
     for n_points, max_steps, damping in stages:
         used = _thinned(points, n_points)
         for _ in range(max_steps):
-            step = _step(apply(T, used), surface, damping)
+            step, changed_mm = _step(apply(T, used), surface, damping)
             moved_mm = np.abs(apply(step @ T, used) - apply(T, used)).max()
             T = step @ T
             n_total += 1
-            is_still = bool(moved_mm < _CONVERGED_MM)
-            if is_still:
+            if moved_mm < _STILL_MM:
                 break
-    return T, n_total, is_still
+    return T, n_total, changed_mm < _CONVERGED_MM
 
 
-def _step(points_ct: Array, surface: SurfaceDistance, damping: float) -> Matrix:
-    """The rigid motion in CT space that brings the inliers nearest to their planes."""
+def _step(points_ct: Array, surface: SurfaceDistance, damping: float) -> tuple[Matrix, float]:
+    """The rigid motion in CT space that brings the inliers nearest to their planes, and by how
+    much it changes their heights (RMS, mm)."""
     distances_mm, triangles_mm = surface.nearest_triangles_mm(points_ct)
     is_inlier = distances_mm <= _trim_mm(distances_mm)
     centre = points_ct[is_inlier].mean(axis=0)
@@ -202,7 +204,7 @@ def _step(points_ct: Array, surface: SurfaceDistance, damping: float) -> Matrix:
     scale_mm = _rms_radius(points_ct[is_inlier], centre)
     turn = from_rotation_vector(motion[3:] / scale_mm, np.zeros(3))
     turn[:3, 3] = centre - turn[:3, :3] @ centre + motion[:3]
-    return turn
+    return turn, float(np.sqrt(np.mean((J @ motion) ** 2)))
 
 
 def _equations(points_ct: Array, triangles_mm: Array, centre: Array) -> tuple[Array, Array]:

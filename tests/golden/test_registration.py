@@ -57,6 +57,7 @@ def scene() -> Scene:
 def test_error_across_the_bone(scene: Scene, seed: int) -> None:
     result = register_cloud(scene.points_reference, scene.surface, scene.start(seed))
     errors_mm = scene.errors_mm(result)
+    assert result.is_converged
     assert np.linalg.norm(errors_mm[:, 1:], axis=1).max() <= 0.5
     assert result.residual.rms == pytest.approx(0.3, abs=0.03)
     assert 0.85 < result.n_inliers / result.n_points < 0.95
