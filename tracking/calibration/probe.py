@@ -74,8 +74,8 @@ class ProbeCalibration:
         """
         if self.image_size_px and image_size_px and image_size_px != self.image_size_px:
             return (
-                f"the image is {_by(image_size_px, 'd')} pixels, "
-                f"the calibration is for {_by(self.image_size_px, 'd')}"
+                f"the image is {_by(image_size_px, 'd', 'x')} pixels, "
+                f"the calibration is for {_by(self.image_size_px, 'd', 'x')}"
             )
         ours, theirs = _letters(self.orientation), _letters(orientation)
         if ours and theirs and ours != theirs:
@@ -116,8 +116,8 @@ class Registration:
     sha256: str
 
 
-def _by(pair: tuple[float, float], form: str) -> str:
-    return " x ".join(format(value, form) for value in pair)
+def _by(pair: tuple[float, float], form: str, between: str = " x ") -> str:
+    return between.join(format(value, form) for value in pair)
 
 
 def _letters(orientation: str | None) -> str | None:

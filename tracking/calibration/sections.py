@@ -90,7 +90,9 @@ def provenance(method: str, sources: Sequence[Path], n_samples: int) -> dict[str
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "method": method,
         "n_samples": n_samples,
-        "sources": [{"name": source.name, "sha256": _file_hash(source)} for source in sources],
+        "sources": [
+            {"name": source.name, "sha256": _file_hash(source)} for source in dict.fromkeys(sources)
+        ],
     }
 
 

@@ -128,7 +128,7 @@ def test_broken_xml_is_named(tmp_path: Path, content: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("image", "text"),
     [
-        ({"image_size_px": (640, 480)}, "640 x 480 pixels, the calibration is for 820 x 616"),
+        ({"image_size_px": (640, 480)}, "640x480 pixels, the calibration is for 820x616"),
         ({"orientation": "UFA"}, "orientation is UF, the calibration is for MF"),
         ({"spacing_mm": (0.1, 0.09)}, "spacing is 0.1000 x 0.0900 mm, the calibration's 0.0800"),
         ({"depth_mm": 50.0}, "depth is 50 mm, the calibration is for 60 mm"),
