@@ -64,22 +64,38 @@ class Tools:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A section of the calibration file, what to say of it, and its plot."""
+    """A section of the calibration file, what to say of it, its plot, and the curve that was
+    searched as (heading, x, y): too long for the file."""
 
     section: str
     values: dict[str, Any]
     lines: list[str]
     charts: list[Chart]
+    curve: tuple[str, Array, Array] | None = None
     plus: dict[TransformName, PlusTransform] = field(default_factory=dict)
 
 
 def save(findings: list[Finding], out: Path, plus_xml: Path | None = None) -> list[str]:
-    """Write sections and plots (`OUT_section.png`); what was written, in words."""
+    """Write sections, plots (`OUT_section.png`) and curves (`.csv`); what was written, in words.
+
+    Raises
+    ------
+    CalibrationError, ConfigError : where a file cannot be written.
+    """
     said = []
     for finding in findings:
         plot = out.with_name(f"{out.stem}_{finding.section}.png")
         write_section(out, finding.section, finding.values)
-        save_charts(plot, finding.charts)
+        try:
+            save_charts(plot, finding.charts)
+            if finding.curve is not None:
+                heading, x, y = finding.curve
+                table = np.column_stack((x, y))
+                np.savetxt(
+                    plot.with_suffix(".csv"), table, "%.9g", ",", header=heading, comments=""
+                )
+        except OSError as error:
+            raise ConfigError(f"{plot}: cannot be written: {error.strerror}") from None
         said.append(f"saved {out} [{finding.section}] and {plot}")
         if plus_xml is not None and finding.plus:
             write_plus_transforms(plus_xml, finding.plus)
@@ -121,7 +137,9 @@ def temporal(
             "water tank line, normalised cross-correlation", _files(images, poses), result.n_samples
         ),
     }
-    return Finding("temporal", values, [result.verdict(limits), _held(values)], [curve, rows])
+    lines = [result.verdict(limits), _held(values)]
+    searched = ("image_lag_s,correlation", result.lags_s, result.correlations)
+    return Finding("temporal", values, lines, [curve, rows], searched)
 
 
 def pivot(recording: Path, tools: Tools) -> Finding:
@@ -145,7 +163,7 @@ def pivot(recording: Path, tools: Tools) -> Finding:
     }
     name = TransformName("StylusTip", "Stylus")
     plus = {name: PlusTransform(result.T_stylus_tip, result.residual.mean)}
-    return Finding("stylus", values, [result.verdict(), _held(values)], [chart], plus)
+    return Finding("stylus", values, [result.verdict(), _held(values)], [chart], plus=plus)
 
 
 def landmarks(
@@ -189,7 +207,7 @@ def landmarks(
     plus = {name: PlusTransform(fit.T_target_source, fit.fre.mean)}
     lines = [verdict, *_worst_landmark(phantom.landmark_names, fit)]
     chart = _landmark_chart(fit, tip_positions(track.T_target_tool, tip_stylus_mm), track)
-    return Finding("phantom", values, lines, chart, plus)
+    return Finding("phantom", values, lines, chart, plus=plus)
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +300,11 @@ class _Seen:
     n_images: int
     failed: dict[int, str]
     image_size_px: tuple[int, int]
+
+
+def _save_curve(path: Path, heading: str, x: Array, y: Array) -> None:
+    rows = np.column_stack((x, y))
+    np.savetxt(path, rows, fmt="%.9g", delimiter=",", header=heading, comments="")
 
 
 def _read(path: Path) -> Recorded:
@@ -410,7 +433,7 @@ def _spatial_finding(
     depth.line("most", middles, [errors.max for _, _, errors in result.by_depth])
     name = TransformName("Image", "Probe")
     plus = {name: PlusTransform(result.A_probe_pixel, (result.validation or result.held_out).mean)}
-    return Finding("probe", values, lines, [wires, depth], plus)
+    return Finding("probe", values, lines, [wires, depth], plus=plus)
 
 
 def _joint_finding(joint: JointResult, files: list[Path]) -> Finding:
@@ -421,12 +444,12 @@ def _joint_finding(joint: JointResult, files: list[Path]) -> Finding:
         "image_lag_s": joint.image_lag_s,
         "halves_s": tuple(-offset for offset in joint.halves_s),
         "localisation_error_mm": joint.error_mm,
-        "offsets_s": joint.offsets_s,
-        "errors_mm": joint.errors_mm,
+        "worst_error_mm": float(joint.errors_mm.max()),
         "verdict": joint.verdict(),
         "provenance": provenance("joint with N-wires", files, len(joint.frames)),
     }
-    return Finding("temporal", values, [joint.verdict()], [chart])
+    curve = ("offset_s,error_mm", joint.offsets_s, joint.errors_mm)
+    return Finding("temporal", values, [joint.verdict()], [chart], curve)
 
 
 def _landmark_chart(fit: LandmarkFit, tips_mm: Array, track: Track) -> list[Chart]:

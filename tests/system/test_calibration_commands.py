@@ -115,7 +115,9 @@ def test_lag_and_probe_from_one_sweep(navapp: Navapp, tmp_path: Path) -> None:
     assert np.linalg.norm(found - truth, axis=1).max() < 0.15
     np.testing.assert_array_equal(load_calibration(plus).A_probe_pixel, calibration.A_probe_pixel)
     sections = read_document(out)
-    assert len(sections["temporal"]["errors_mm"]) == 3000
+    curve = np.loadtxt(tmp_path / "calibration_temporal.csv", delimiter=",", skiprows=1)
+    assert curve.shape == (3000, 2)
+    assert -curve[curve[:, 1].argmin(), 0] == pytest.approx(calibration.image_lag_s, abs=1e-9)
     for section in ("probe", "temporal"):
         assert sections[section]["provenance"]["sources"][0]["name"] == "wires.igs.mha"
         assert sections[section]["verdict"]
