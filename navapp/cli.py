@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from contextlib import ExitStack
@@ -97,7 +96,10 @@ def demo(
         source = open_sweep(sweep)
     equipment = load_equipment(settings, sweep)
     with ExitStack() as stack:
-        window = None if headless else _window(f"navapp demo: {source.name}", out, stack)
+        # A person looks at the result until they close the window; a script has nobody to do so.
+        closes = not sys.stdin.isatty()
+        title = f"navapp demo: {source.name}"
+        window = None if headless else _window(title, out, stack, closes_itself=closes)
         port = stack.enter_context(serve(source, factor))
         server = settings.server.model_copy(update={"port": port})
         settings = settings.model_copy(update={"server": server})
@@ -153,7 +155,11 @@ def run(
     recorder = Recorder(out / "recording.mcap") if record else None
     equipment = load_equipment(settings)
     with ExitStack() as stack:
-        window = None if headless else _window("navapp", out, stack, needs_screen=True)
+        window = (
+            None
+            if headless
+            else _window("navapp", out, stack, closes_itself=until_closed, needs_screen=True)
+        )
         feed = LiveFeed(settings.server, until_closed=until_closed, gives_up=headless)
         return _run(settings, equipment, feed, window, out, seconds, recorder=recorder)
 
@@ -302,7 +308,7 @@ def _door() -> int:
     from inference.errors import InferenceError
     from navapp.errors import NavappError, SessionError
     from recon.errors import ReconError
-    from tracking.errors import TrackingError
+    from tracking.errors import TrackingError, WriteError
 
     try:
         return app(standalone_mode=False) or _DONE
@@ -314,7 +320,7 @@ def _door() -> int:
         return _say(message, _WRONG_INPUT) if message else _WRONG_INPUT
     except (KeyboardInterrupt, typer.Abort):
         return _say("interrupted", _INTERRUPTED)
-    except SessionError as error:
+    except (SessionError, WriteError) as error:
         return _say(str(error), _FAILED)
     except (NavappError, TrackingError, InferenceError, ReconError) as error:
         return _say(str(error), _WRONG_INPUT)
@@ -391,21 +397,17 @@ def _settings(
 
 
 def _window(
-    title: str, out: Path, stack: ExitStack, *, needs_screen: bool = False
-) -> WindowPlan | None:
-    """A window on the screen there is, or on a virtual one that ends with the session."""
+    title: str, out: Path, stack: ExitStack, *, closes_itself: bool, needs_screen: bool = False
+) -> WindowPlan:
+    """A window on the screen there is, or on a virtual one, which always ends with the session."""
     from navapp.errors import ConfigError
+    from navapp.gui.virtual_display import has_display, virtual_display
     from navapp.live import WindowPlan
 
-    has_screen = sys.platform != "linux" or any(
-        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
-    )
-    if has_screen:
-        return WindowPlan(title, closes_itself=False, screenshots=out)
+    if has_display():
+        return WindowPlan(title, closes_itself, screenshots=out)
     if needs_screen:
         raise ConfigError("no display: set DISPLAY, or use --headless")
-    from navapp.gui.virtual_display import virtual_display
-
     stack.enter_context(virtual_display())
     return WindowPlan(title, closes_itself=True, screenshots=out)
 

@@ -89,11 +89,7 @@ def save(findings: list[Finding], out: Path, plus_xml: Path | None = None) -> li
         try:
             save_charts(plot, finding.charts)
             if finding.curve is not None:
-                heading, x, y = finding.curve
-                table = np.column_stack((x, y))
-                np.savetxt(
-                    plot.with_suffix(".csv"), table, "%.9g", ",", header=heading, comments=""
-                )
+                _save_curve(plot.with_suffix(".csv"), *finding.curve)
         except OSError as error:
             raise ConfigError(f"{plot}: cannot be written: {error.strerror}") from None
         said.append(f"saved {out} [{finding.section}] and {plot}")

@@ -31,8 +31,8 @@ from navapp.recorder import Recorder
 from tracking.client import Client
 from tracking.messages import ImageFrame
 from tracking.sequences import Sweep, SweepImage, SweepPose, open_sweep, save_sweep
-from tracking.sequences.recording import Recording, RecordingWriter, parse_raw
-from tracking.wire import RawMessage, encode_image, encode_transform
+from tracking.sequences.recording import Recording, RecordingWriter
+from tracking.wire import RawMessage, encode_image, encode_transform, parse_raw
 
 _N_ROWS, _N_COLUMNS = 811, 950
 _IMAGE_HZ, _POSE_HZ = 60, 200

@@ -5,8 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from tracking.messages import PoseStatus
-from tracking.sequences.recording import parse_raw
-from tracking.wire import Parts, RawMessage, encode_image, encode_status, encode_transform
+from tracking.wire import (
+    Parts,
+    RawMessage,
+    encode_image,
+    encode_status,
+    encode_transform,
+    parse_raw,
+)
 
 
 def arrived(parts: Parts, t_arrival_s: float) -> RawMessage:

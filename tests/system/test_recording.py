@@ -20,6 +20,11 @@ import pytest
 from navapp import cli
 from navapp.demo import serve
 from navapp.equipment import load_equipment
+from navapp.feeds import Inlet
+from navapp.recorder import Recorder
+from navapp.session import Session, SessionMode
+from navapp.state import SessionState, SessionStatus
+from tests.support import messages
 from tests.support.igs import write_mha
 from tests.support.records import write_record
 from tracking.sequences import SweepImage, open_sweep
@@ -174,6 +179,29 @@ def test_a_session_goes_on_without_its_recording(record: Path, tmp_path: Path) -
     assert "cannot be written" in report["recording"]["problem"]
 
 
+def test_a_session_says_that_its_recording_ended(record: Path, tmp_path: Path) -> None:
+    """Two messages for a queue of one, before the thread that writes has begun."""
+    settings = cli._settings(None, None, None, record / "calibration.toml", None)
+    recorder = Recorder(tmp_path / "a.mcap", capacity=1)
+    for stamp_s in (1.0, 2.0):
+        recorder.put(messages.pose(0.0, stamp_s, stamp_s))
+    seen: list[SessionStatus] = []
+
+    class Feed:
+        def run(self, inlet: Inlet, stop: threading.Event) -> None:
+            inlet.link("connected", is_up=True)
+            seen.append(session.status())
+
+    mode = SessionMode(is_live=True, has_window=True)
+    session = Session(settings, load_equipment(settings), Feed(), mode, recorder)
+    session.start()
+    assert session.finished.wait(_DEADLINE_S)
+    session.stop()
+    assert seen[0].state is SessionState.DEGRADED
+    assert "the disk does not keep up" in seen[0].detail
+    assert recorder.conclude().n_messages == 1
+
+
 def test_ctrl_c_closes_the_recording(tmp_path: Path) -> None:
     path = tmp_path / "a.mcap"
     with Server(port=0) as server:
@@ -298,6 +326,8 @@ def test_convert_says_what_is_lost(navapp: Navapp, record: Path, tmp_path: Path)
     assert code == 0
     assert "6 images and 6 poses" in printed
     assert "note: poses are single precision" in printed
+    code, _, err = navapp("convert", record, tmp_path / "no" / "a.igs.mha")
+    assert (code, "a.igs.mha: cannot be written" in err) == (1, True)
     code, _, err = navapp("convert", record, tmp_path / "a.avi")
     assert (code, "not a format that can be written" in err) == (2, True)
 

@@ -8,6 +8,7 @@ Source: IGSIO, vtkIGSIOMetaImageSequenceIO and vtkIGSIONrrdSequenceIO.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import re
@@ -156,11 +157,9 @@ class IgsSweep:
         index = itertools.count()
         for frame in self._frames:
             if frame.has_image:
-                yield SweepImage(next(index), frame.t_s, self._loader(frame.number), frame.fields)
+                load = functools.partial(self._load, frame.number)
+                yield SweepImage(next(index), frame.t_s, load, frame.fields)
             yield from frame.poses
-
-    def _loader(self, number: int) -> Callable[[], NDArray[np.uint8]]:
-        return lambda: self._load(number)
 
     def _load(self, number: int) -> NDArray[np.uint8]:
         if self._pixels is None:

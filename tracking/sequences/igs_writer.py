@@ -1,4 +1,4 @@
-"""Writes any sweep as `.igs.mha` or `.igs.nrrd`, two passes over it and one image in memory.
+"""Writes any sweep as `.igs.mha` or `.igs.nrrd`, one image in memory.
 
 A frame of these formats has one Timestamp. What a sweep has at one stamp becomes one frame; a pose
 between two images becomes a frame of its own, whose image is blank and marked INVALID. So every
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracking.errors import SequenceError
+from tracking.messages import PoseStatus
 from tracking.sequences.igs import (
     FRAME_NUMBER,
     IMAGE_STATUS,
@@ -184,13 +185,23 @@ class _Writer:
 
 def _frame_fields(frame: _Frame, number: int) -> dict[str, str]:
     """All fields of one frame, those that PLUS expects among them."""
-    fields = {FRAME_NUMBER: str(number), UNFILTERED: repr(frame.t_s)}
+    poses = {}
     for pose in frame.poses:
-        fields[pose.name + TRANSFORM] = " ".join(repr(float(x)) for x in pose.matrix.flat)
-        fields[pose.name + TRANSFORM + STATUS] = pose.status.value
+        key = pose.name + TRANSFORM
+        poses[key] = " ".join(repr(float(x)) for x in pose.matrix.flat)
+        poses[key + STATUS] = _status_text(pose, frame.fields.get(key + STATUS))
     return {
-        **fields,
-        **frame.fields,
+        FRAME_NUMBER: str(number),
+        UNFILTERED: repr(frame.t_s),
+        **frame.fields,  # PlusServer repeats the poses here
+        **poses,
         TIMESTAMP: repr(frame.t_s),
         IMAGE_STATUS: "INVALID" if frame.image is None else "OK",
     }
+
+
+def _status_text(pose: SweepPose, recorded: str | None) -> str:
+    """What was recorded, where it says more of a pose that is not OK."""
+    if pose.status is PoseStatus.OK or recorded in (None, PoseStatus.OK.value):
+        return pose.status.value
+    return recorded

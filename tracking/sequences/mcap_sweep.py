@@ -15,10 +15,18 @@ from numpy.typing import NDArray
 from tracking.errors import SequenceError, WireError
 from tracking.messages import ImageFrame, PoseSample
 from tracking.sequences.igs import ORIENTATION, IgsSweep
-from tracking.sequences.recording import Recording, RecordingWriter, parse_raw
+from tracking.sequences.recording import Recording, RecordingWriter
 from tracking.sequences.sweep import Sweep, SweepImage, SweepPose
 from tracking.sequences.written import Written
-from tracking.wire import IMAGE, TRANSFORM, decode, encode_image, encode_transform, open_message
+from tracking.wire import (
+    IMAGE,
+    TRANSFORM,
+    decode,
+    encode_image,
+    encode_transform,
+    open_message,
+    parse_raw,
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -60,6 +68,9 @@ class McapSweep:
         order = np.lexsort((is_pose[used], times_ns[used]))
         self._order = used[order]
         self._t_s = times_ns[self._order] / _NS
+        if not recording.is_closed:
+            n_messages = len(index.offset)
+            _logger.warning("%s: was cut after %d messages", self.path, n_messages)
         if self.clock == "arrival":
             _logger.warning("%s: stamps are missing or step back, arrivals are used", self.path)
         if self.other_images:
@@ -76,8 +87,7 @@ class McapSweep:
     @functools.cached_property
     def spacing_mm(self) -> tuple[float, float] | None:
         """Of the first image that can be read."""
-        index = self.recording.index
-        for k in self._order[index.channel[self._order] == self._image_channel].tolist():
+        for k in filter(self._is_image, map(int, self._order)):
             try:
                 return self._image(k).spacing_mm
             except SequenceError:
@@ -87,23 +97,26 @@ class McapSweep:
     def events(self) -> Iterator[SweepImage | SweepPose]:
         n_images = n_broken = 0
         with self.path.open("rb") as file:
-            for k, t_s in zip(self._order.tolist(), self._t_s.tolist(), strict=True):
-                is_image = self.recording.index.channel[k] == self._image_channel
+            for k, t_s in zip(map(int, self._order), map(float, self._t_s), strict=True):
                 try:
-                    record = self._decode(k, file)
+                    records = self._decode(k, file)
                 except SequenceError as error:
                     _logger.debug("%s", error)
-                    record = None
-                if is_image:
-                    fields = record.metadata if isinstance(record, ImageFrame) else {}
+                    records = ()
+                if self._is_image(k):
+                    fields = next((r.metadata for r in records if isinstance(r, ImageFrame)), {})
                     yield SweepImage(n_images, t_s, functools.partial(self._load, k), fields)
                     n_images += 1
-                elif isinstance(record, PoseSample):
-                    yield SweepPose(record.name, t_s, record.matrix, record.status)
-                else:
-                    n_broken += 1
+                    continue
+                poses = [r for r in records if isinstance(r, PoseSample)]
+                n_broken += not poses
+                for pose in poses:
+                    yield SweepPose(pose.name, t_s, pose.matrix, pose.status)
         if n_broken:
             _logger.warning("%s: %d poses cannot be read and are left out", self.path, n_broken)
+
+    def _is_image(self, k: int) -> bool:
+        return bool(self.recording.index.channel[k] == self._image_channel)
 
     def _has_good_stamps(self, channels: list[int]) -> bool:
         index = self.recording.index
@@ -118,17 +131,18 @@ class McapSweep:
 
     def _image(self, k: int) -> ImageFrame:
         with self.path.open("rb") as file:
-            record = self._decode(k, file)
-        if not isinstance(record, ImageFrame):
-            raise SequenceError(f"{self.path}: message {k} is no image")
-        return record
+            for record in self._decode(k, file):
+                if isinstance(record, ImageFrame):
+                    return record
+        raise SequenceError(f"{self.path}: message {k} is no image")
 
-    def _decode(self, k: int, file: BinaryIO) -> ImageFrame | PoseSample | None:
+    def _decode(self, k: int, file: BinaryIO) -> tuple[ImageFrame | PoseSample, ...]:
         raw = self.recording.read(file, k)
         try:
-            return decode(open_message(raw))
+            record = decode(open_message(raw))
         except WireError as error:
             raise SequenceError(f"{self.path}: message {k}: {error}") from None
+        return () if record is None else (record,)
 
 
 def write_mcap(path: Path, sweep: Sweep) -> Written:
@@ -145,13 +159,17 @@ def write_mcap(path: Path, sweep: Sweep) -> Written:
             "(in a recorded message 0 means that there is no stamp)"
         )
     writer = RecordingWriter(path, arrival_origin_ns=0)
+    is_written = False
     try:
         written = _write_events(writer, sweep)
         writer.close({"source": sweep.name})
-    except BaseException:
+        is_written = True
+    except ValueError as error:  # a stamp or a size that the protocol has no room for
+        raise SequenceError(f"{sweep.name}: cannot be recorded: {error}") from None
+    finally:
         writer.abandon()
-        path.unlink()
-        raise
+        if not is_written:
+            path.unlink()
     return written
 
 

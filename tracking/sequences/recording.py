@@ -19,7 +19,7 @@ import time
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,8 +31,8 @@ from mcap.records import Channel, Metadata
 from mcap.writer import MCAP0_MAGIC, CompressionType, Writer
 from numpy.typing import NDArray
 
-from tracking.errors import SequenceError, WireError
-from tracking.wire import MessageReader, RawMessage, encode_raw, seconds_from_stamp
+from tracking.errors import SequenceError, WireError, WriteError
+from tracking.wire import RawMessage, encode_raw, parse_raw, seconds_from_stamp
 
 StreamKey = tuple[str, str]  # type and device name, as in the message's header
 
@@ -65,7 +65,8 @@ class RecordingWriter:
 
     Raises
     ------
-    SequenceError : from every method, when the file cannot be written; `abandon` it then.
+    SequenceError : the file exists already.
+    WriteError : from every method, when the file cannot be written; `abandon` it then.
     """
 
     def __init__(self, path: Path, *, arrival_origin_ns: int | None = None) -> None:
@@ -164,8 +165,8 @@ class _UnbufferedFile:
     def close(self) -> None:
         self._file.close()
 
-    def _error(self, error: OSError) -> SequenceError:
-        return SequenceError(f"{self._path}: cannot be written: {error.strerror}")
+    def _error(self, error: OSError) -> WriteError:
+        return WriteError(f"{self._path}: cannot be written: {error.strerror}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,17 +307,3 @@ _KNOWN = {int(opcode) for opcode in Opcode}
 
 def _stream(file: BinaryIO, length: int) -> ReadDataStream:
     return ReadDataStream(io.BytesIO(file.read(length)))
-
-
-def parse_raw(data: bytes, t_arrival_s: float) -> RawMessage:
-    """One whole message, cut by the same reader as on the wire.
-
-    Raises
-    ------
-    WireError : if it is damaged.
-    """
-    reader = MessageReader(io.BytesIO(data).readinto, max_body_bytes=len(data))
-    raw = reader.receive() or reader.receive()
-    if raw is None:
-        raise WireError("its checksum is wrong")
-    return replace(raw, t_arrival_s=t_arrival_s)

@@ -15,7 +15,7 @@ from typing import TextIO
 
 from PIL import Image
 
-from tracking.errors import SequenceError
+from tracking.errors import SequenceError, WriteError
 from tracking.messages import PoseSample, Stamps
 from tracking.pose_buffer import PoseBuffer, PoseOutcome
 from tracking.sequences.sweep import Sweep, SweepImage, SweepPose
@@ -58,7 +58,7 @@ def write_record(
             return writer.written()
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
-        raise SequenceError(f"{folder}: cannot be written: {error.strerror}") from None
+        raise WriteError(f"{folder}: cannot be written: {error.strerror}") from None
     except SequenceError:
         shutil.rmtree(folder)
         raise

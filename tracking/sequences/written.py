@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from tracking.errors import SequenceError
+from tracking.errors import SequenceError, WriteError
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,8 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
 
     Raises
     ------
-    SequenceError : if it exists already or cannot be written.
+    SequenceError : if it exists already.
+    WriteError : if it cannot be written.
     """
     if path.exists():
         raise SequenceError(f"{path}: exists already, expected a new name")
@@ -37,6 +38,7 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
             yield file
         os.replace(partial, path)
     except OSError as error:
-        raise SequenceError(f"{path}: cannot be written: {error.strerror}") from None
+        raise WriteError(f"{path}: cannot be written: {error.strerror}") from None
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()

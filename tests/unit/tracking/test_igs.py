@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -175,6 +177,26 @@ def test_a_long_sweep_does_not_enter_memory(tmp_path: Path) -> None:
         assert peak_bytes < 3_000_000
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs files with holes")
+def test_the_last_image_of_twenty_gigabytes(tmp_path: Path) -> None:
+    """A file with a hole: the last of 2000 images of 10 MB is found without reading the others."""
+    n_frames, n_rows, n_columns = 2000, 2500, 4000
+    header = {"DimSize": f"{n_columns} {n_rows} {n_frames}"}
+    path = write_mha(tmp_path / "a.mha", pixels(1), frame_fields(n_frames), header=header)
+    n_head = path.stat().st_size - pixels(1).size
+    with path.open("r+b") as file:
+        file.truncate(n_head + n_frames * n_rows * n_columns)
+        file.seek(-1, io.SEEK_END)
+        file.write(b"\x07")
+    tracemalloc.start()
+    *_, last = (e for e in open_sweep(path).events() if isinstance(e, SweepImage))
+    found = last.load()
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (found.shape, found[-1, -1], found.sum()) == ((n_rows, n_columns), 7, 7)
+    assert peak_bytes < 2 * found.nbytes
+
+
 # -- what is broken ------------------------------------------------------------------------------
 
 
@@ -346,3 +368,5 @@ def test_existing_files_stay(tmp_path: Path) -> None:
         save_sweep(open_sweep(path), tmp_path / "b.avi")
     with pytest.raises(SequenceError, match="cannot be written: No such file"):
         save_sweep(open_sweep(path), tmp_path / "no" / "b.igs.mha")
+    with pytest.raises(SequenceError, match="cannot be written: Not a directory"):
+        save_sweep(open_sweep(path), path / "b.igs.mha")

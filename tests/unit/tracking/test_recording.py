@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from tests.support import messages
-from tests.support.igs import frame_fields, write_mha
+from tests.support.igs import frame_fields, pixels, write_mha
 from tracking.errors import SequenceError
 from tracking.messages import PoseStatus
 from tracking.sequences import SweepImage, SweepPose, open_sweep, save_sweep
 from tracking.sequences.mcap_sweep import McapSweep
-from tracking.sequences.recording import FLUSH_AFTER_S, Recording, RecordingWriter, parse_raw
-from tracking.wire import RawMessage, encode_image, encode_raw
+from tracking.sequences.recording import FLUSH_AFTER_S, Recording, RecordingWriter
+from tracking.wire import RawMessage, encode_image, encode_raw, parse_raw
 
 
 def _record(path: Path, raws: Iterable[RawMessage]) -> Path:
@@ -36,9 +36,8 @@ def _bytes(raw: RawMessage) -> bytes:
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_a_received_message_is_written_as_it_was_on_the_wire(version: int) -> None:
-    pixels = np.arange(12, dtype=np.uint8).reshape(3, 4)
     name = "Image" if version == 1 else "ANameOfMoreThanTwentyBytes"
-    sent = b"".join(encode_image(name, pixels, 1.25, version=version))
+    sent = b"".join(encode_image(name, pixels(1)[0], 1.25, version=version))
     assert _bytes(parse_raw(sent, t_arrival_s=7.0)) == sent
 
 
@@ -89,6 +88,18 @@ def test_a_file_cut_anywhere_gives_what_was_whole(tmp_path: Path) -> None:
         assert not recording.is_closed
         n_before = len(found)
     assert n_before == len(sent)
+
+
+def test_a_cut_recording_is_a_sweep_that_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = _record(tmp_path / "a.mcap", messages.session())
+    path.write_bytes(path.read_bytes()[:15_000])
+    with caplog.at_level(logging.WARNING):
+        sweep = open_sweep(path)
+    n_messages = len(Recording(path).index.offset)
+    assert 0 < sweep.n_images < 10
+    assert f"a.mcap: was cut after {n_messages} messages" in caplog.text
 
 
 def test_what_is_older_than_half_a_second_is_in_the_file(tmp_path: Path) -> None:
@@ -188,7 +199,7 @@ def test_a_damaged_message_is_named(tmp_path: Path) -> None:
     data[data.index(bytes([7] * 100))] = 0
     path.write_bytes(data)
     first, second = (e for e in open_sweep(path).events() if isinstance(e, SweepImage))
-    with pytest.raises(SequenceError, match=r"a\.mcap: message 0: its checksum is wrong"):
+    with pytest.raises(SequenceError, match=r"a\.mcap: message 0: IMAGE Image is damaged"):
         first.load()
     assert second.load()[0, 0] == 8
 
@@ -242,10 +253,33 @@ def test_poses_between_images_become_frames_without_one(tmp_path: Path) -> None:
         assert (type(a), a.t_s) == (type(b), b.t_s)
 
 
-def test_a_stamp_of_zero_cannot_be_recorded(tmp_path: Path) -> None:
-    frames = frame_fields()
-    frames[0]["Timestamp"] = "0"
-    sweep = open_sweep(write_mha(tmp_path / "a.mha", frames=frames))
-    with pytest.raises(SequenceError, match=r"first stamp is 0 s, expected above 0"):
+def test_poses_that_the_server_repeats_beside_the_image_do_not_win(tmp_path: Path) -> None:
+    """PlusServer sends every field of a frame as metadata of its image, poses among them."""
+    fields = {
+        "ProbeToTrackerTransform": "9 " * 16,
+        "ProbeToTrackerTransformStatus": "OK",
+        "ImageStatus": "INVALID",
+        "Timestamp": "77",
+    }
+    raws = [
+        messages.arrived(encode_image("Image", pixels(1)[0], 1.0, metadata=fields), 1.0),
+        messages.pose(3.0, 1.0, 1.0, PoseStatus.INVALID),
+    ]
+    save_sweep(open_sweep(_record(tmp_path / "a.mcap", raws)), tmp_path / "b.igs.mha")
+    image, pose = open_sweep(tmp_path / "b.igs.mha").events()
+    assert isinstance(image, SweepImage)
+    assert isinstance(pose, SweepPose)
+    assert (image.t_s, pose.matrix[0, 3], pose.status) == (1.0, 3.0, PoseStatus.INVALID)
+
+
+@pytest.mark.parametrize(
+    ("stamp", "text"),
+    [("0", "first stamp is 0 s, expected above 0"), ("5e9", "cannot be recorded: stamp is 5000")],
+)
+def test_a_stamp_that_the_wire_cannot_carry(tmp_path: Path, stamp: str, text: str) -> None:
+    frames = frame_fields(1)
+    frames[0]["Timestamp"] = stamp
+    sweep = open_sweep(write_mha(tmp_path / "a.mha", pixels(1), frames))
+    with pytest.raises(SequenceError, match=text):
         save_sweep(sweep, tmp_path / "b.mcap")
     assert not (tmp_path / "b.mcap").exists()
