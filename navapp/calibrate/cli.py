@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from navapp.calibrate.work import Finding
+    from navapp.calibrate.finding import Finding
 
 _DONE = 0
 
@@ -49,10 +49,11 @@ def temporal(
     reference: ReferenceOption = "Reference",
 ) -> int:
     """How much later than its moment an image is stamped: move the probe up and down unevenly."""
-    from navapp.calibrate import work
+    from navapp.calibrate import tools
+    from navapp.calibrate.finding import Tools
 
-    tools = work.Tools(probe=probe, reference=reference)
-    return _finish([work.temporal(images, poses, tools, _rectangle(clip), search_ms * 1e-3)], out)
+    names = Tools(probe=probe, reference=reference)
+    return _finish([tools.temporal(images, poses, names, _rectangle(clip), search_ms * 1e-3)], out)
 
 
 @app.command()
@@ -64,9 +65,10 @@ def pivot(
     plus_xml: PlusXmlOption = None,
 ) -> int:
     """Where the tip of a stylus is."""
-    from navapp.calibrate import work
+    from navapp.calibrate import tools
+    from navapp.calibrate.finding import Tools
 
-    finding = work.pivot(recording, work.Tools(stylus=stylus, reference=reference))
+    finding = tools.pivot(recording, Tools(stylus=stylus, reference=reference))
     return _finish([finding], out, plus_xml)
 
 
@@ -90,12 +92,13 @@ def landmarks(
     """Where a phantom is: its landmarks touched in the order of its file."""
     import numpy as np
 
-    from navapp.calibrate import work
+    from navapp.calibrate import tools
+    from navapp.calibrate.finding import Tools
 
     target_mm = None if target is None else np.array(_numbers(target, 3, "--target"))
     tip_file = stylus_calibration or _holding(out, "stylus") or phantom
-    tools = work.Tools(stylus=stylus, reference=reference)
-    finding = work.landmarks(recording, phantom, tip_file, tools, target_mm)
+    names = Tools(stylus=stylus, reference=reference)
+    finding = tools.landmarks(recording, phantom, tip_file, names, target_mm)
     return _finish([finding], out, plus_xml)
 
 
@@ -135,11 +138,13 @@ def spatial(
     plus_xml: PlusXmlOption = None,
 ) -> int:
     """Where a pixel lies on the probe, from a phantom with N-wires."""
-    from navapp.calibrate import work
+    from navapp.calibrate.finding import Tools, stored_image_lag_s
+    from navapp.calibrate.wires import SpatialOptions
+    from navapp.calibrate.wires import spatial as calibrate
 
     spacing = None if scanner_spacing is None else _numbers(scanner_spacing, 2, "--scanner-spacing")
-    lag_s = work.stored_image_lag_s(out) if image_lag_ms is None else image_lag_ms * 1e-3
-    options = work.SpatialOptions(
+    lag_s = stored_image_lag_s(out) if image_lag_ms is None else image_lag_ms * 1e-3
+    options = SpatialOptions(
         clip_px=_rectangle(clip),
         rough_spacing_mm=pixel_mm,
         scanner_spacing_mm=None if spacing is None else (spacing[0], spacing[1]),
@@ -148,12 +153,12 @@ def spatial(
         find_lag=find_lag,
         image_lag_s=lag_s or 0.0,
     )
-    findings = work.spatial(
+    findings = calibrate(
         recording,
         validation,
         phantom,
         placement or _holding(out, "phantom") or phantom,
-        work.Tools(probe=probe, reference=reference),
+        Tools(probe=probe, reference=reference),
         options,
     )
     return _finish(findings, out, plus_xml)
@@ -171,13 +176,13 @@ def register(
     ] = None,
 ) -> int:
     """Cloud to CT surface; the result is what --registration takes."""
-    from navapp.calibrate import work
+    from navapp.calibrate.surface import register as to_surface
 
-    return _finish([work.register(cloud, mesh, landmarks, start)], out)
+    return _finish([to_surface(cloud, mesh, landmarks, start)], out)
 
 
 def _finish(findings: list[Finding], out: Path, plus_xml: Path | None = None) -> int:
-    from navapp.calibrate.work import save
+    from navapp.calibrate.finding import save
 
     for finding in findings:
         print(f"[{finding.section}]")

@@ -20,6 +20,7 @@ from recon.mesh_io import write_cloud_ply, write_mesh
 from recon.point_cloud import CloudSnapshot
 from recon.simulator import SimulatedSweep, SimulatorSettings
 from tests.support.records import write_record
+from tests.support.stylus import fake_tracker_poses
 from tests.support.wire_phantom import (
     A_PROBE_PIXEL,
     SIZE_PX,
@@ -27,7 +28,6 @@ from tests.support.wire_phantom import (
     WireSweep,
     fcal_phantom,
 )
-from tests.unit.tracking.calibration.test_pivot import fake_tracker_poses
 from tracking.calibration import load_calibration, load_registration, load_stylus
 from tracking.calibration.plus_xml import PlusTransform, write_plus_transforms
 from tracking.calibration.sections import read_document

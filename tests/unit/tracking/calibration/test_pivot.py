@@ -5,38 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.support.stylus import PIVOT_MM, TIP_MM, fake_tracker_poses
 from tracking.calibration import load_stylus
 from tracking.calibration.pivot import calibrate_pivot
 from tracking.errors import CalibrationError
-from tracking.transforms import from_rotation_vector
-
-_TIP = np.array((210.0, 0.0, 0.0))
-_PIVOT = np.array((205.0, 305.0, 55.0))
-
-
-def fake_tracker_poses(
-    seed: int, n: int = 100, n_outliers: int = 5, swing_deg: float = 60.0
-) -> np.ndarray:
-    """Stylus along x about a pivot, its length noisy by up to 1 mm; outliers anywhere near."""
-    rng = np.random.default_rng(seed)
-    poses = []
-    for k in range(n):
-        pitch, yaw = np.radians(rng.uniform(-swing_deg, swing_deg, 2))
-        T = from_rotation_vector((0.0, pitch, 0.0), np.zeros(3))
-        T = from_rotation_vector((0.0, 0.0, yaw), np.zeros(3)) @ T
-        noise = np.array((rng.uniform(-1.0, 1.0), 0.0, 0.0))
-        T[:3, 3] = _PIVOT - T[:3, :3] @ (_TIP + noise)
-        if k % (n // n_outliers) == 3:
-            T[:3, 3] += rng.uniform(30.0, 80.0, 3)
-        poses.append(T)
-    return np.array(poses)
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_tip_in_spite_of_outliers(seed: int) -> None:
     result = calibrate_pivot(fake_tracker_poses(seed))
-    assert np.linalg.norm(result.T_stylus_tip[:3, 3] - _TIP) <= 0.5
-    assert np.linalg.norm(result.pivot_reference_mm - _PIVOT) <= 0.5
+    assert np.linalg.norm(result.T_stylus_tip[:3, 3] - TIP_MM) <= 0.5
+    assert np.linalg.norm(result.pivot_reference_mm - PIVOT_MM) <= 0.5
     assert list(np.flatnonzero(~result.is_inlier)) == [3, 23, 43, 63, 83]
     assert result.residual.mean == pytest.approx(0.49, abs=0.1)
     assert result.held_out.rms < 1.2 * result.residual.rms
@@ -52,9 +31,9 @@ def test_z_points_from_marker_to_tip_as_in_plus(shared_data) -> None:
 
 def test_exact_poses_give_the_exact_tip() -> None:
     poses = fake_tracker_poses(1, n_outliers=1)
-    poses[:, :3, 3] = _PIVOT - poses[:, :3, :3] @ _TIP
+    poses[:, :3, 3] = PIVOT_MM - poses[:, :3, :3] @ TIP_MM
     result = calibrate_pivot(poses)
-    np.testing.assert_allclose(result.T_stylus_tip[:3, 3], _TIP, atol=1e-9)
+    np.testing.assert_allclose(result.T_stylus_tip[:3, 3], TIP_MM, atol=1e-9)
     assert result.residual.max < 1e-9
 
 
