@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.plus import PlusRecording
 from tracking.calibration import load_phantom_placement, load_stylus
-from tracking.calibration.landmarks import find_dwells, fit_landmarks
+from tracking.calibration.landmarks import find_dwells, fit_landmarks, tip_positions
 from tracking.calibration.plus_xml import parse_plus, read_phantom, read_plus_transforms
 from tracking.calibration.spatial import (
     SpatialResult,
@@ -54,6 +54,26 @@ def test_phantom_landmarks(plus: Path) -> None:
     assert np.degrees(rotation_angle_rad(turn)) <= 0.3
     assert fit.fre.mean == pytest.approx(0.198, abs=0.02)
     assert fit.left_out_mm.max() < 0.5
+
+
+def test_later_seconds_of_a_dwell_fit_worse(plus: Path) -> None:
+    """Why a dwell is its first second: a landmark left out is then found best."""
+    recording = PlusRecording(plus / "EightLandmarkPointsTrackedForPhantomRegistration.igs.mha")
+    config = plus / "PlusDeviceSet_fCal_Sim_RecordPhantomLandmarks.xml"
+    track, tip_stylus_mm = recording.track("Stylus"), load_stylus(config)[:3, 3]
+    tips = tip_positions(track.T_target_tool, tip_stylus_mm)
+    dwells = find_dwells(track.t_s, track.T_target_tool, tip_stylus_mm)
+    left_out_mm = []
+    for seconds in (1.0, 2.0, 4.0, 6.0):
+        means = []
+        for dwell in dwells:
+            is_near = np.linalg.norm(tips - dwell.tip_reference_mm, axis=1) < 3.0
+            since_s = track.t_s - dwell.start_s
+            means.append(tips[is_near & (since_s >= 0.0) & (since_s <= seconds)].mean(axis=0))
+        fit = fit_landmarks(read_phantom(config).landmarks_mm, means)
+        left_out_mm.append(float(np.sqrt(np.mean(fit.left_out_mm**2))))
+    assert left_out_mm[0] == pytest.approx(0.285, abs=0.005)
+    assert min(left_out_mm[1:]) > 0.35
 
 
 class WaterTank:

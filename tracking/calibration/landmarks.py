@@ -151,8 +151,8 @@ def find_dwells(
     """The first second (`duration_s`) on each landmark, in order of time; every sample counts.
 
     Later seconds on the same landmark are not used: on PLUS's recording of eight landmarks they
-    raise the error of a left-out landmark from 0.28 to 0.38 mm, as the tip wanders while the user
-    leans over. The stamps decide about durations, not a nominal rate.
+    raise the error of a left-out landmark from 0.28 mm to 0.36 and more, as the tip wanders while
+    the user leans over. The stamps decide about durations, not a nominal rate.
     """
     settings = settings or DwellSettings()
     tips = tip_positions(T_reference_stylus, tip_stylus_mm)
