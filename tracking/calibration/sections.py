@@ -19,6 +19,8 @@ import tomli_w
 
 from tracking.errors import CalibrationError
 
+_BLOCK_BYTES = 2**20  # a recording may be larger than memory
+
 
 def write_section(path: Path, name: str, values: Mapping[str, Any]) -> None:
     """Put a section into a calibration file; its other sections stay, the file changes in one step.
@@ -97,11 +99,14 @@ def provenance(method: str, sources: Sequence[Path], n_samples: int) -> dict[str
 
 
 def _file_hash(path: Path) -> str:
+    """Of a file's content; of a record folder's tables, which say what its images are."""
     files = sorted(path.glob("*.csv")) if path.is_dir() else [path]
     digest = hashlib.sha256()
     try:
-        for file in files:
-            digest.update(file.read_bytes())
+        for source in files:
+            with source.open("rb") as file:
+                while block := file.read(_BLOCK_BYTES):
+                    digest.update(block)
     except OSError as error:
         raise CalibrationError(f"{path}: cannot be read: {error.strerror}") from None
     return digest.hexdigest()
