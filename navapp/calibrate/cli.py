@@ -131,7 +131,7 @@ def spatial(
         bool, typer.Option("--find-lag", help="Measure the image lag on the same sweep.")
     ] = False,
     image_lag_ms: Annotated[
-        float | None, typer.Option(help="Default: [temporal] of --out, else 0.")
+        float | None, typer.Option(help="Default: image_lag_s in --out, else 0.")
     ] = None,
     probe: ProbeOption = "Probe",
     reference: ReferenceOption = "Reference",
@@ -169,10 +169,10 @@ def register(
     mesh: Annotated[Path, typer.Argument(help="CT surface (STL, PLY, OBJ).")],
     out: OutOption,
     landmarks: Annotated[
-        Path | None, typer.Option(help="TOML: [landmarks] with reference_mm and ct_mm.")
+        Path | None, typer.Option(help="TOML, section landmarks: reference_mm and ct_mm.")
     ] = None,
     start: Annotated[
-        Path | None, typer.Option(help="TOML with [registration] to start from.")
+        Path | None, typer.Option(help="TOML with T_ct_reference to start from.")
     ] = None,
 ) -> int:
     """Cloud to CT surface; the result is what --registration takes."""

@@ -22,6 +22,8 @@ Array = NDArray[np.float64]
 _MIN_FRAMES = 20
 # Dots beyond this many medians at the first minimum are left out of the second pass.
 _OUTLIER_MEDIANS = 4.0
+# Halves further from the whole than this: at 20 mm/s it is 0.2 mm.
+_DOUBTFUL_S = 0.01
 _OFFSETS_AT_ONCE = 100  # 20,000 poses: 10 MB
 
 
@@ -63,8 +65,10 @@ class JointResult:
     def verdict(self) -> str:
         """In words, for a person."""
         first, second = (f"{-1e3 * offset:.1f}" for offset in self.halves_s)
+        disagree_s = max(abs(offset - self.offset_s) for offset in self.halves_s)
+        grade = "doubtful, the halves disagree" if disagree_s > _DOUBTFUL_S else "good"
         return (
-            f"images are stamped {1e3 * self.image_lag_s:.1f} ms late (halves of the recording: "
+            f"{grade}: images are stamped {1e3 * self.image_lag_s:.1f} ms late (halves of the recording: "
             f"{first} and {second} ms), localisation error {self.error_mm:.2f} mm there, "
             f"{self.errors_mm.max():.2f} mm at the worst offset"
         )

@@ -191,6 +191,8 @@ def test_joint_grid_finds_the_offset() -> None:
     assert result.image_lag_s == -result.offset_s
     assert result.halves_s == pytest.approx((-0.0873, -0.0873), abs=0.0005)
     assert len(result.frames) == 200
+    assert result.verdict().startswith("good")
+    assert "doubtful" in replace(result, halves_s=(-0.0873, -0.07)).verdict()
     matrix = _calibrate(result.frames).A_probe_pixel
     assert _corner_error_mm(matrix) < 0.1
 
