@@ -68,8 +68,8 @@ class JointResult:
         disagree_s = max(abs(offset - self.offset_s) for offset in self.halves_s)
         grade = "doubtful, the halves disagree" if disagree_s > _DOUBTFUL_S else "good"
         return (
-            f"{grade}: images are stamped {1e3 * self.image_lag_s:.1f} ms late (halves of the recording: "
-            f"{first} and {second} ms), localisation error {self.error_mm:.2f} mm there, "
+            f"{grade}: images are stamped {1e3 * self.image_lag_s:.1f} ms late (halves of the "
+            f"recording: {first} and {second} ms), localisation error {self.error_mm:.2f} mm there, "
             f"{self.errors_mm.max():.2f} mm at the worst offset"
         )
 
