@@ -69,8 +69,8 @@ class JointResult:
         grade = "doubtful, the halves disagree" if disagree_s > _DOUBTFUL_S else "good"
         return (
             f"{grade}: images are stamped {1e3 * self.image_lag_s:.1f} ms late (halves of the "
-            f"recording: {first} and {second} ms), localisation error {self.error_mm:.2f} mm there, "
-            f"{self.errors_mm.max():.2f} mm at the worst offset"
+            f"recording: {first} and {second} ms), localisation error "
+            f"{self.error_mm:.2f} mm there, {self.errors_mm.max():.2f} mm at the worst offset"
         )
 
 
