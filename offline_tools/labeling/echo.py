@@ -1,13 +1,18 @@
-"""Bone found in an image without CT: a bright line with a shadow below it.
+"""Where an image itself shows bone: a bright line with a shadow behind it.
 
-An independent witness of refined poses. Parameters are first guesses, not fitted to any label.
+`bone_line` looks without CT, an independent witness of refined poses. `echo_evidence` looks near a
+contour from CT, and says how far off the echo it lies.
 """
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates, uniform_filter1d
 
 from offline_tools.labeling.values import Grey, Objective, Values, mean_below, smoothed, value_image
 
@@ -22,6 +27,31 @@ _STEP_COST = 4.0  # grey
 _LEAST_GREY, _LARGEST_SHADOW_GREY, _LEAST_CONTRAST = 60.0, 35.0, 2.5
 _SHORTEST_MM = 3.0
 _COVER_MM = 1.0  # below the transducer: its cover, no bone
+
+# Profiles across a contour: samples along it and across it, and what counts as behind the echo.
+_ALONG_MM, _ACROSS_MM = 0.2, 0.1
+_BEHIND_FROM_MM, _BEHIND_TO_MM = 0.7, 2.5
+_TANGENT_MM = 1.4  # length over which the contour's direction is averaged
+_PROFILE_STEP_COST = 3.0  # grey
+_SUPPORT = 25.0  # grey that an echo stands out from its shadow by, at least
+_STRONG = 100.0  # from here on a point is as certain as it gets
+_STEEPEST_RAD = math.radians(75.0)  # steeper bone is too faint to witness anything
+_FEWEST_SUPPORTED = 15  # 3 mm of echo; fewer samples say nothing
+_SHORTEST_RUN = 20  # points of a contour without a gap
+_ON_CONTOUR_MM = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class EchoEvidence:
+    """What the image says about a contour.
+
+    `offset_mm` is the mean distance, across the contour, to the echo with a shadow behind it; NaN
+    where there is too little echo. `confidence` (N,), 0 to 1, says for each point of the contour
+    how much it looks like an echo with a shadow.
+    """
+
+    offset_mm: float
+    confidence: Array
 
 
 def bone_line(pixels: Grey, roi_px: tuple[int, int, int, int], spacing_mm: tuple[float, float]) -> Array:
@@ -82,3 +112,80 @@ def _long_runs(flags: NDArray[np.bool_], shortest: int) -> NDArray[np.bool_]:
     for first, end in zip(edges[::2], edges[1::2], strict=True):
         kept[first:end] = end - first >= shortest
     return kept
+
+
+def echo_evidence(
+    pixels: Grey,
+    line_px: Array,
+    incidence_rad: Array,
+    spacing_mm: tuple[float, float],
+    reach_mm: float = 3.0,
+) -> EchoEvidence:
+    """Look for the echo up to `reach_mm` across a contour with ascending u, (N, 2).
+
+    The image is unrolled along the contour, and the best path through it is the echo.
+    """
+    grey = smoothed(value_image(pixels, Objective.MEAN, spacing_mm[1]))
+    confidence = np.zeros(len(line_px))
+    offsets: list[Array] = []
+    for run in _runs(line_px, spacing_mm):
+        if len(run) < _SHORTEST_RUN:
+            continue
+        at_mm, merit = _profiles(grey, line_px[run], spacing_mm, reach_mm)
+        if not len(at_mm):
+            continue
+        path = _best_path(np.ascontiguousarray(merit.T), _LARGEST_STEP, _PROFILE_STEP_COST)
+        way_mm = _way_mm(line_px[run] * spacing_mm)
+        angle_rad = np.interp(at_mm, way_mm, incidence_rad[run])
+        found = merit[np.arange(len(path)), path]
+        is_supported = (found > _SUPPORT) & (angle_rad < _STEEPEST_RAD)
+        offsets.append(np.abs(path[is_supported] * _ACROSS_MM - reach_mm))
+        middle, half = round(reach_mm / _ACROSS_MM), round(_ON_CONTOUR_MM / _ACROSS_MM)
+        here = merit[:, middle - half : middle + half + 1].max(axis=1)
+        confidence[run] = np.interp(way_mm, at_mm, np.clip(here / _STRONG, 0.0, 1.0))
+    supported = np.concatenate(offsets) if offsets else np.empty(0)
+    is_enough = len(supported) >= _FEWEST_SUPPORTED
+    return EchoEvidence(float(supported.mean()) if is_enough else math.nan, confidence)
+
+
+def _runs(line_px: Array, spacing_mm: tuple[float, float]) -> list[NDArray[np.int64]]:
+    """Indices of the pieces of a contour that hang together."""
+    if not len(line_px):
+        return []
+    across, down = (np.abs(np.diff(line_px, axis=0)) * spacing_mm).T
+    cuts = np.flatnonzero((across > 1.5 * spacing_mm[0]) | (down > 2.0)) + 1
+    return np.split(np.arange(len(line_px)), cuts)
+
+
+def _way_mm(points_mm: Array) -> Array:
+    return np.concatenate(([0.0], np.cumsum(np.linalg.norm(np.diff(points_mm, axis=0), axis=1))))
+
+
+def _profiles(
+    grey: Values, line_px: Array, spacing_mm: tuple[float, float], reach_mm: float
+) -> tuple[Array, Values]:
+    """Places along the contour, mm, and the merit (places, offsets) of an echo across it there.
+
+    Offsets run from `reach_mm` before the contour to as far behind it.
+    """
+    points_mm = line_px * spacing_mm
+    way_mm = _way_mm(points_mm)
+    at_mm = np.arange(0.0, way_mm[-1], _ALONG_MM)
+    x, y = (np.interp(at_mm, way_mm, points_mm[:, axis]) for axis in (0, 1))
+    window = round(_TANGENT_MM / _ALONG_MM)
+    if len(at_mm) < window:
+        return at_mm[:0], np.empty((0, 0), np.float32)
+    along = np.array([np.gradient(uniform_filter1d(values, window)) for values in (x, y)])
+    along /= np.maximum(np.linalg.norm(along, axis=0), 1e-9)
+    inward = -along[1], along[0]
+    n_offsets = 2 * round(reach_mm / _ACROSS_MM) + 1
+    first, last = round(_BEHIND_FROM_MM / _ACROSS_MM), round(_BEHIND_TO_MM / _ACROSS_MM)
+    offset_mm = np.arange(n_offsets + last) * _ACROSS_MM - reach_mm
+    u = (x[:, None] + inward[0][:, None] * offset_mm) / spacing_mm[0]
+    v = (y[:, None] + inward[1][:, None] * offset_mm) / spacing_mm[1]
+    profile = map_coordinates(grey, (0.5 * (v - 0.5), 0.5 * (u - 0.5)), order=1, mode="nearest")
+    total = np.cumsum(np.pad(profile, ((0, 0), (1, 0))), axis=1)
+    behind = (total[:, last : last + n_offsets] - total[:, first : first + n_offsets]) / (
+        last - first
+    )
+    return at_mm, (profile[:, :n_offsets] - _SHADOW_SHARE * behind).astype(np.float32)

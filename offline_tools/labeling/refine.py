@@ -95,7 +95,7 @@ class Refinement:
 
 
 def refine(
-    meshes: tuple[TriangleMesh, ...],
+    mesh: TriangleMesh,
     frame: Frame,
     settings: RefineSettings,
     *,
@@ -107,7 +107,6 @@ def refine(
     Results that disagree mean an objective with several optima. `believed` is the correction that
     the frame's neighbours suggest: the search starts there too and pays for leaving it.
     """
-    mesh = merged(meshes)
     problem = make_problem(
         mesh,
         frame.T_ct_probe,
@@ -140,17 +139,6 @@ def refine(
             )
         )
     return sorted(results, key=lambda result: -result.score_end)
-
-
-def merged(meshes: tuple[TriangleMesh, ...]) -> TriangleMesh:
-    """Several surfaces as one: sections and distances do not care which bone a face is of."""
-    if len(meshes) == 1:
-        return meshes[0]
-    firsts = np.cumsum([0, *(len(mesh.vertices_mm) for mesh in meshes[:-1])])
-    return TriangleMesh(
-        np.concatenate([mesh.vertices_mm for mesh in meshes]),
-        np.concatenate([mesh.faces + first for mesh, first in zip(meshes, firsts, strict=True)]),
-    )
 
 
 def _values(mesh: TriangleMesh, frame: Frame, settings: RefineSettings) -> Values:

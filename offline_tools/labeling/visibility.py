@@ -76,8 +76,9 @@ class ScanLines:
 
     @property
     def _angle_step_rad(self) -> float:
-        assert_apex = self.apex_px or (0.0, 0.0)
-        deepest_mm = (self.size_px[1] - assert_apex[1]) * self.spacing_mm[1]
+        if self.apex_px is None:
+            raise ValueError("a linear probe's lines have no angle between them")
+        deepest_mm = (self.size_px[1] - self.apex_px[1]) * self.spacing_mm[1]
         return self.spacing_mm[0] / deepest_mm
 
 
