@@ -54,7 +54,9 @@ class EchoEvidence:
     confidence: Array
 
 
-def bone_line(pixels: Grey, roi_px: tuple[int, int, int, int], spacing_mm: tuple[float, float]) -> Array:
+def bone_line(
+    pixels: Grey, roi_px: tuple[int, int, int, int], spacing_mm: tuple[float, float]
+) -> Array:
     """Points (N, 2) of the bone line, (u, v) in pixels by ascending u; often with gaps or empty.
 
     At most one point in two columns, where a scan line is an image column.
@@ -65,16 +67,16 @@ def bone_line(pixels: Grey, roi_px: tuple[int, int, int, int], spacing_mm: tuple
     grey = smoothed(value_image(part, Objective.MEAN, spacing_mm[1]))
     shadow = mean_below(grey, round(_SHADOW_FROM_MM / row_mm), round(_SHADOW_TO_MM / row_mm))
     above = mean_below(
-        np.ascontiguousarray(grey[::-1]), round(_SHADOW_FROM_MM / row_mm), round(_ABOVE_TO_MM / row_mm)
+        np.ascontiguousarray(grey[::-1]),
+        round(_SHADOW_FROM_MM / row_mm),
+        round(_ABOVE_TO_MM / row_mm),
     )[::-1]
     merit = grey - _SHADOW_SHARE * shadow - _ABOVE_SHARE * np.maximum(above - _ABOVE_GREY, 0.0)
     merit[: round(_COVER_MM / row_mm)] = -255.0
     row = _best_path(np.ascontiguousarray(merit), _LARGEST_STEP, _STEP_COST)
     column = np.arange(len(row))
     echo, dark = grey[row, column], shadow[row, column]
-    is_bone = (
-        (echo > _LEAST_GREY) & (dark < _LARGEST_SHADOW_GREY) & (echo > _LEAST_CONTRAST * dark)
-    )
+    is_bone = (echo > _LEAST_GREY) & (dark < _LARGEST_SHADOW_GREY) & (echo > _LEAST_CONTRAST * dark)
     is_bone = _long_runs(is_bone, round(_SHORTEST_MM / column_mm))
     points = np.column_stack((column, row))[is_bone].astype(np.float64)
     return 2.0 * points + 0.5 + (u0, v0)

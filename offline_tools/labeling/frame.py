@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 
 from offline_tools.labeling.echo import EchoEvidence, echo_evidence
 from offline_tools.labeling.objective import correction_matrix
-from offline_tools.labeling.refine import Frame, Refinement, RefineSettings, refine
+from offline_tools.labeling.refine import (
+    Frame,
+    Refinement,
+    RefineSettings,
+    default_settings,
+    judge,
+    refine,
+)
 from offline_tools.labeling.values import Objective
 from offline_tools.labeling.visibility import ScanLines, SeenSection, seen_section
 from recon.metrics import line_distance_mm
@@ -46,9 +53,6 @@ class Reason(StrEnum):
 
 # What a look at the neighbours may repair.
 REPAIRABLE = (Reason.FAR_CORRECTION, Reason.AT_BOUND, Reason.BIMODAL, Reason.OFF_ECHO)
-
-# The shadow-aware form has a scale of its own: these reproduce its best results.
-_SHADOW_GAMMA_MM, _SHADOW_WEIGHT = 0.3, 1500.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +94,24 @@ class FrameLabel:
 
 
 def label_frame(
-    mesh: TriangleMesh, frame: Frame, settings: LabelSettings, believed: Array | None = None
+    mesh: TriangleMesh,
+    frame: Frame,
+    settings: LabelSettings,
+    believed: Array | None = None,
+    *,
+    is_fixed: bool = False,
 ) -> FrameLabel:
     """Refine the frame's pose from two starts and judge what comes out.
 
-    `believed` is the correction that neighbours suggest; see `refine`.
+    `believed` is the correction that neighbours suggest; see `refine`. Where it `is_fixed`
+    nothing is searched: it is the correction, as in one registration for a whole sweep.
     """
-    start = _see(mesh, frame, frame.A_ct_pixel, settings)
-    results = refine(mesh, frame, settings.refine, n_starts=2, believed=believed)
-    seen = [_see(mesh, frame, frame.corrected(r.correction), settings) for r in results]
+    start = section_of(mesh, frame, frame.A_ct_pixel, settings)
+    if is_fixed and believed is not None:
+        results = [judge(mesh, frame, settings.refine, believed)] * 2
+    else:
+        results = refine(mesh, frame, settings.refine, n_starts=2, believed=believed)
+    seen = [section_of(mesh, frame, frame.corrected(r.correction), settings) for r in results]
     if not len(start.line_px) and not len(seen[0].line_px):
         return FrameLabel(Status.SKIPPED, Reason.NO_BONE)
     evidence_start = _evidence(frame, start, reach_mm=2.5 * settings.max_start_mm)
@@ -108,13 +121,22 @@ def label_frame(
         reason=None,
         refinement=results[0],
         T_ct_probe=frame.T_ct_probe @ correction_matrix(results[0].correction),
-        seeds_disagree_mm=_disagreement_mm(*seen, frame.spacing_mm),
+        seeds_disagree_mm=_disagreement_mm(seen[0], seen[1], frame.spacing_mm),
         echo_offset_start_mm=evidence_start.offset_mm,
         echo_offset_mm=evidence.offset_mm,
         contour=_contour(seen[0], evidence),
     )
     reason = _reason(label, settings)
     return label if reason is None else replace(label, status=Status.REJECTED, reason=reason)
+
+
+def section_of(
+    mesh: TriangleMesh, frame: Frame, A_ct_pixel: Matrix, settings: LabelSettings
+) -> SeenSection:
+    """The section at a pose, judged by what the frame's probe can see."""
+    lines = ScanLines(frame.spacing_mm, frame.size_px, settings.apex_px)
+    max_incidence_rad = math.radians(settings.max_incidence_deg)
+    return seen_section(mesh, A_ct_pixel, lines, frame.roi_px, max_incidence_rad)
 
 
 def repair_frame(
@@ -128,12 +150,7 @@ def repair_frame(
 
     Returns `rejected` as it is where nothing that was tried is free of objections.
     """
-    shadow = replace(
-        settings.refine,
-        objective=Objective.SHADOW,
-        gamma_mm=_SHADOW_GAMMA_MM,
-        weight=_SHADOW_WEIGHT,
-    )
+    shadow = default_settings(Objective.SHADOW, settings.refine.seed)
     ways = [(replace(settings, refine=shadow), believed)]
     if believed is not None:
         ways.append((settings, believed))
@@ -145,18 +162,8 @@ def repair_frame(
     return replace(best, repaired=rejected.reason)
 
 
-def _see(
-    mesh: TriangleMesh, frame: Frame, A_ct_pixel: Matrix, settings: LabelSettings
-) -> SeenSection:
-    lines = ScanLines(frame.spacing_mm, frame.size_px, settings.apex_px)
-    max_incidence_rad = math.radians(settings.max_incidence_deg)
-    return seen_section(mesh, A_ct_pixel, lines, frame.roi_px, max_incidence_rad)
-
-
 def _evidence(frame: Frame, seen: SeenSection, reach_mm: float = 3.0) -> EchoEvidence:
-    return echo_evidence(
-        frame.pixels, seen.line_px, seen.incidence_rad, frame.spacing_mm, reach_mm
-    )
+    return echo_evidence(frame.pixels, seen.line_px, seen.incidence_rad, frame.spacing_mm, reach_mm)
 
 
 def _disagreement_mm(

@@ -97,7 +97,7 @@ def make_problem(
         faces=faces,
         normals=_unit_normals(vertices_mm[faces]),
         A_probe_pixel=np.array(A_probe_pixel),
-        px_per_mm=np.linalg.pinv(A_probe_pixel[:3, :2]),
+        px_per_mm=np.asarray(np.linalg.pinv(A_probe_pixel[:3, :2]), dtype=np.float64),
         values=values,
         roi_px=np.array((u0, last_u, v0, last_v), dtype=np.float64),
         fiducials_mm=fiducials_mm,
@@ -109,7 +109,11 @@ def make_problem(
 
 
 def _near(
-    mesh: TriangleMesh, T_probe_ct: Matrix, A_probe_pixel: Matrix, corners_mm: Array, reach_mm: float
+    mesh: TriangleMesh,
+    T_probe_ct: Matrix,
+    A_probe_pixel: Matrix,
+    corners_mm: Array,
+    reach_mm: float,
 ) -> tuple[Array, NDArray[np.int32]]:
     """Vertices and faces whose box comes within `reach_mm` of the image's."""
     vertices_mm = apply(T_probe_ct, mesh.vertices_mm)
@@ -140,7 +144,11 @@ def _touching(
     for k in range(faces.shape[0]):
         is_touching = True
         for axis in range(3):
-            a, b, c = points[faces[k, 0], axis], points[faces[k, 1], axis], points[faces[k, 2], axis]
+            a, b, c = (
+                points[faces[k, 0], axis],
+                points[faces[k, 1], axis],
+                points[faces[k, 2], axis],
+            )
             if max(a, b, c) < low[axis] or min(a, b, c) > high[axis]:
                 is_touching = False
                 break
@@ -216,14 +224,8 @@ def _gather(problem: Problem, R: Array, t: Array) -> tuple[float, float]:
     the surface is tilted against the plane by an angle, it is wider by one over the sine.
     """
     origin, normal, px_per_mm = _image_plane(problem, R, t)
-    vertices_mm, faces = problem.vertices_mm, problem.faces
-    heights_mm = np.empty(vertices_mm.shape[0])
-    for i in range(vertices_mm.shape[0]):
-        heights_mm[i] = (
-            (vertices_mm[i, 0] - origin[0]) * normal[0]
-            + (vertices_mm[i, 1] - origin[1]) * normal[1]
-            + (vertices_mm[i, 2] - origin[2]) * normal[2]
-        )
+    faces = problem.faces
+    heights_mm = _heights_mm(problem.vertices_mm, origin, normal)
     gathered = area_mm2 = 0.0
     ends = np.empty((2, 3))
     step_mm = np.empty(3)
@@ -232,16 +234,7 @@ def _gather(problem: Problem, R: Array, t: Array) -> tuple[float, float]:
         before = heights_mm[a] >= 0.0
         if before == (heights_mm[b] >= 0.0) and before == (heights_mm[c] >= 0.0):
             continue
-        n_found = 0
-        for corner in range(3):
-            i, j = faces[k, corner], faces[k, (corner + 1) % 3]
-            if (heights_mm[i] >= 0.0) == (heights_mm[j] >= 0.0):
-                continue
-            fraction = heights_mm[i] / (heights_mm[i] - heights_mm[j])
-            for axis in range(3):
-                way = vertices_mm[j, axis] - vertices_mm[i, axis]
-                ends[n_found, axis] = vertices_mm[i, axis] + fraction * way - origin[axis]
-            n_found += 1
+        _cross(problem.vertices_mm, faces[k], heights_mm, origin, ends)
         length_mm = 0.0
         for axis in range(3):
             step_mm[axis] = ends[1, axis] - ends[0, axis]
@@ -264,7 +257,7 @@ def _gather(problem: Problem, R: Array, t: Array) -> tuple[float, float]:
             along_v += px_per_mm[1, axis] * step_mm[axis]
             start_u += px_per_mm[0, axis] * ends[0, axis]
             start_v += px_per_mm[1, axis] * ends[0, axis]
-        n_along = int(math.ceil(length_mm / _ALONG_MM))
+        n_along = math.ceil(length_mm / _ALONG_MM)
         total = 0.0
         n_inside = 0
         for m in range(n_along):
@@ -284,6 +277,36 @@ def _gather(problem: Problem, R: Array, t: Array) -> tuple[float, float]:
         gathered += total * cell_mm2
         area_mm2 += n_inside * cell_mm2
     return gathered, area_mm2
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _heights_mm(vertices_mm: Array, origin: Array, normal: Array) -> Array:
+    """How far vertices stand out of the image plane."""
+    heights_mm = np.empty(vertices_mm.shape[0])
+    for i in range(vertices_mm.shape[0]):
+        heights_mm[i] = (
+            (vertices_mm[i, 0] - origin[0]) * normal[0]
+            + (vertices_mm[i, 1] - origin[1]) * normal[1]
+            + (vertices_mm[i, 2] - origin[2]) * normal[2]
+        )
+    return heights_mm
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def _cross(
+    vertices_mm: Array, face: NDArray[np.int32], heights_mm: Array, origin: Array, ends: Array
+) -> None:
+    """Where the two cut edges of a face pass the plane, from its origin, into `ends` (2, 3)."""
+    n_found = 0
+    for corner in range(3):
+        i, j = face[corner], face[(corner + 1) % 3]
+        if (heights_mm[i] >= 0.0) == (heights_mm[j] >= 0.0):
+            continue
+        fraction = heights_mm[i] / (heights_mm[i] - heights_mm[j])
+        for axis in range(3):
+            way = vertices_mm[j, axis] - vertices_mm[i, axis]
+            ends[n_found, axis] = vertices_mm[i, axis] + fraction * way - origin[axis]
+        n_found += 1
 
 
 @numba.njit(cache=True, nogil=True)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offline_tools.labeling.objective import (
+    Problem,
     correction_matrix,
     make_problem,
     mean_fiducial_correction_mm,
@@ -20,6 +21,14 @@ from recon.surface import TriangleMesh
 from tracking.transforms import Matrix
 
 Array = NDArray[np.float64]
+
+# Half width of the band (mm) and weight. exp-sum: of the authors' released code; mean: of their
+# paper, with the weight that reproduces their drawings best; shadow: what finds the echo best.
+GAMMA_MM_AND_WEIGHT = {
+    Objective.EXP_SUM: (0.5, 3000.0),
+    Objective.MEAN: (0.3, 10.0),
+    Objective.SHADOW: (0.3, 1500.0),
+}
 
 PARAMETERS = ("x", "y", "z", "rotation_x", "rotation_y", "rotation_z")
 
@@ -49,6 +58,12 @@ class RefineSettings:
     reach_mm: float = 2.5
     budget: SearchBudget = field(default_factory=SearchBudget)
     seed: int = 0
+
+
+def default_settings(objective: Objective, seed: int = 0) -> RefineSettings:
+    """An objective with the band and weight that suit it."""
+    gamma_mm, weight = GAMMA_MM_AND_WEIGHT[objective]
+    return RefineSettings(objective, gamma_mm, weight, seed=seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +122,33 @@ def refine(
     Results that disagree mean an objective with several optima. `believed` is the correction that
     the frame's neighbours suggest: the search starts there too and pays for leaving it.
     """
-    problem = make_problem(
+    problem = frame_problem(mesh, frame, settings, believed)
+    start = np.zeros(6) if believed is None else believed
+    found = [
+        search(problem, start, settings.bound, settings.budget, settings.seed + k)
+        for k in range(n_starts)
+    ]
+    results = [_refinement(problem, *one, settings.bound) for one in found]
+    return sorted(results, key=lambda result: -result.score_end)
+
+
+def judge(
+    mesh: TriangleMesh, frame: Frame, settings: RefineSettings, correction: Array
+) -> Refinement:
+    """What a given correction (6,) is worth, without a search; no bound holds it."""
+    problem = frame_problem(mesh, frame, settings, bound=max(float(np.abs(correction).max()), 1.0))
+    return _refinement(problem, correction, score(problem, correction), np.inf)
+
+
+def frame_problem(
+    mesh: TriangleMesh,
+    frame: Frame,
+    settings: RefineSettings,
+    believed: Array | None = None,
+    bound: float | None = None,
+) -> Problem:
+    """The frame, ready to be judged at corrections up to `bound` (of the settings where None)."""
+    return make_problem(
         mesh,
         frame.T_ct_probe,
         frame.A_probe_pixel,
@@ -117,28 +158,19 @@ def refine(
         is_mean=settings.objective is Objective.MEAN,
         half_width_mm=settings.gamma_mm,
         weight=settings.weight,
-        bound=settings.bound,
+        bound=settings.bound if bound is None else bound,
         believed=believed,
     )
-    start = np.zeros(6) if believed is None else believed
-    score_start = score(problem, np.zeros(6))
-    results = []
-    for k in range(n_starts):
-        correction, score_end = search(
-            problem, start, settings.bound, settings.budget, settings.seed + k
-        )
-        results.append(
-            Refinement(
-                correction=correction,
-                score_start=score_start,
-                score_end=score_end,
-                mean_fiducial_correction_mm=mean_fiducial_correction_mm(
-                    correction, frame.fiducials_mm
-                ),
-                at_bound=_at_bound(correction, settings.bound),
-            )
-        )
-    return sorted(results, key=lambda result: -result.score_end)
+
+
+def _refinement(problem: Problem, correction: Array, score_end: float, bound: float) -> Refinement:
+    return Refinement(
+        correction=correction,
+        score_start=score(problem, np.zeros(6)),
+        score_end=score_end,
+        mean_fiducial_correction_mm=mean_fiducial_correction_mm(correction, problem.fiducials_mm),
+        at_bound=_at_bound(correction, bound),
+    )
 
 
 def _values(mesh: TriangleMesh, frame: Frame, settings: RefineSettings) -> Values:

@@ -57,7 +57,7 @@ def _evolve(
     scores = np.empty(n)
     for i in range(n):
         scores[i] = score(problem, population[i])
-    best = np.argmax(scores)
+    best = int(np.argmax(scores))
     trial = np.empty(_N_PARAMETERS)
     for _ in range(n_generations):
         scale = 0.5 + 0.5 * rng.random()

@@ -83,9 +83,7 @@ def smoothed(grey: Values) -> Values:
             total = np.float32(0.0)
             for dv in range(-1, 2):
                 weight = np.float32(2 - abs(dv))
-                total += weight * (
-                    grey[v + dv, u - 1] + 2 * grey[v + dv, u] + grey[v + dv, u + 1]
-                )
+                total += weight * (grey[v + dv, u - 1] + 2 * grey[v + dv, u] + grey[v + dv, u + 1])
             result[v, u] = total / 16
     return result
 

@@ -131,13 +131,15 @@ def seen_section(
     fates[incidence_rad[of_segment] > max_incidence_rad] = Fate.GRAZING
     fates[~is_first | (incidence_rad[of_segment] >= 0.5 * math.pi)] = Fate.SHADOWED
     fates[~_in_roi(pieces_px, roi_px)] = Fate.OUTSIDE
-    return SeenSection(
-        points_px[is_seen], incidence_rad[owner[line]][is_seen], pieces_px, fates
-    )
+    return SeenSection(points_px[is_seen], incidence_rad[owner[line]][is_seen], pieces_px, fates)
 
 
 def visible_band_mask(
-    mesh: TriangleMesh, A_ct_pixel: Matrix, size_px: tuple[int, int], band_mm: float, seen: SeenSection
+    mesh: TriangleMesh,
+    A_ct_pixel: Matrix,
+    size_px: tuple[int, int],
+    band_mm: float,
+    seen: SeenSection,
 ) -> NDArray[np.bool_]:
     """Pixels within `band_mm` of the surface in space, where the nearest piece is visible."""
     mask = surface_band_mask(mesh, A_ct_pixel, size_px, band_mm)
@@ -155,7 +157,7 @@ def _in_roi(
     u0, v0, width, height = roi_px
     low = np.array((u0, v0)) - margin_px
     high = np.array((u0 + width - 1, v0 + height - 1)) + margin_px
-    return ((points_px >= low) & (points_px <= high)).all(axis=-1)
+    return np.asarray(((points_px >= low) & (points_px <= high)).all(axis=-1))
 
 
 def _incidence_rad(segments_px: Array, lines: ScanLines) -> Array:
