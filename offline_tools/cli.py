@@ -173,6 +173,9 @@ def label(
     objective: Annotated[str, typer.Option(help="exp-sum, mean or shadow.")] = "exp-sum",
     gamma_mm: Annotated[float | None, typer.Option(min=0.05, help="Half width of band.")] = None,
     weight: Annotated[str | None, typer.Option(help="Of the correction: a number or auto.")] = None,
+    lead_mm: Annotated[
+        float, typer.Option(help="How far before the middle of its echo the surface lies.")
+    ] = 0.0,
     band_mm: Annotated[float, typer.Option(min=0.02, help="Half width of drawn labels.")] = 0.1,
     max_incidence_deg: Annotated[float, typer.Option(min=1, max=90)] = 85.0,
     apex: Annotated[
@@ -188,8 +191,8 @@ def label(
     from offline_tools.labeling import command
 
     request = command.Request(
-        record, out, ct or [], calibration, registration, objective, gamma_mm, weight, band_mm,
-        max_incidence_deg, apex, mode, repair, seed,
+        record, out, ct or [], calibration, registration, objective, gamma_mm, weight, lead_mm,
+        band_mm, max_incidence_deg, apex, mode, repair, seed,
     )  # fmt: skip
     job = command.job_of(request)
     with Progress(

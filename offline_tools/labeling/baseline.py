@@ -32,12 +32,10 @@ def global_registration(
 ) -> Matrix:
     """T_ct_recorded: one rigid motion of the whole sweep that lays all bones onto their echoes.
 
-    The largest mean score over the frames, without a penalty: several hundred echoes together
-    leave nothing to guess. Nelder-Mead from the recorded poses, twice, so that it does not end
-    in a collapsed simplex.
+    The largest mean score over the frames, penalty included. Nelder-Mead from the recorded poses,
+    twice, so that it does not end in a collapsed simplex.
     """
-    free = replace(settings, weight=0.0)
-    problems = [frame_problem(mesh, frame, free, bound=_GLOBAL_BOUND) for frame in frames]
+    problems = [frame_problem(mesh, frame, settings, bound=_GLOBAL_BOUND) for frame in frames]
     centre_mm = np.mean([frame.A_ct_pixel[:3, 3] for frame in frames], axis=0)
 
     def cost(parameters: Array) -> float:

@@ -33,6 +33,7 @@ class Request:
     objective: str
     gamma_mm: float | None
     weight: str | None
+    lead_mm: float
     band_mm: float
     max_incidence_deg: float
     apex: str | None
@@ -55,7 +56,7 @@ def job_of(request: Request) -> LabelJob:
     except ValueError:
         names = ", ".join(Objective)
         raise InputError(f"--objective is {request.objective!r}, expected {names}") from None
-    refine = default_settings(objective, request.seed)
+    refine = replace(default_settings(objective, request.seed), lead_mm=request.lead_mm)
     if request.gamma_mm is not None:
         refine = replace(refine, gamma_mm=request.gamma_mm)
     if request.weight not in (None, "auto"):
@@ -86,7 +87,9 @@ def weighed(job: LabelJob, request: Request) -> tuple[LabelJob, list[str]]:
     is_mean = job.settings.refine.objective is Objective.MEAN
     frames = sampled_frames(inputs, _N_WEIGHED_FRAMES)
     scores = weigh(inputs.mesh, frames, job.settings, MEAN_WEIGHTS if is_mean else SUM_WEIGHTS)
-    best = min(scores, key=lambda score: score.bone_line_mm)
+    # Differences of 3 % are chance: of weights as good as the best, the one that moves least.
+    good_mm = 1.03 * min(score.bone_line_mm for score in scores)
+    best = max((x for x in scores if x.bone_line_mm <= good_mm), key=lambda x: x.weight)
     rows = [
         f"weight {score.weight:g}: bone line {score.bone_line_mm:.3f} mm off, correction "
         f"{score.mean_fiducial_correction_mm:.3f} mm, {score.rejected_share:.0%} rejected"

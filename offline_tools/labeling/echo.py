@@ -122,10 +122,12 @@ def echo_evidence(
     incidence_rad: Array,
     spacing_mm: tuple[float, float],
     reach_mm: float = 3.0,
+    lead_mm: float = 0.0,
 ) -> EchoEvidence:
     """Look for the echo up to `reach_mm` across a contour with ascending u, (N, 2).
 
-    The image is unrolled along the contour, and the best path through it is the echo.
+    The image is unrolled along the contour, and the best path through it is the echo; it is
+    expected `lead_mm` inside the contour.
     """
     grey = smoothed(value_image(pixels, Objective.MEAN, spacing_mm[1]))
     confidence = np.zeros(len(line_px))
@@ -141,8 +143,9 @@ def echo_evidence(
         angle_rad = np.interp(at_mm, way_mm, incidence_rad[run])
         found = merit[np.arange(len(path)), path]
         is_supported = (found > _SUPPORT) & (angle_rad < _STEEPEST_RAD)
-        offsets.append(np.abs(path[is_supported] * _ACROSS_MM - reach_mm))
-        middle, half = round(reach_mm / _ACROSS_MM), round(_ON_CONTOUR_MM / _ACROSS_MM)
+        offsets.append(np.abs(path[is_supported] * _ACROSS_MM - reach_mm - lead_mm))
+        middle = round((reach_mm + lead_mm) / _ACROSS_MM)
+        half = round(_ON_CONTOUR_MM / _ACROSS_MM)
         here = merit[:, middle - half : middle + half + 1].max(axis=1)
         confidence[run] = np.interp(way_mm, at_mm, np.clip(here / _STRONG, 0.0, 1.0))
     supported = np.concatenate(offsets) if offsets else np.empty(0)

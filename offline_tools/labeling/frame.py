@@ -104,18 +104,20 @@ def label_frame(
     """Refine the frame's pose from two starts and judge what comes out.
 
     `believed` is the correction that neighbours suggest; see `refine`. Where it `is_fixed`
-    nothing is searched: it is the correction, as in one registration for a whole sweep.
+    nothing is searched: it is the correction, as in one registration for a whole sweep, and how
+    far it goes is no objection.
     """
     start = section_of(mesh, frame, frame.A_ct_pixel, settings)
     if is_fixed and believed is not None:
         results = [judge(mesh, frame, settings.refine, believed)] * 2
+        settings = replace(settings, max_fiducial_correction_mm=math.inf)
     else:
         results = refine(mesh, frame, settings.refine, n_starts=2, believed=believed)
     seen = [section_of(mesh, frame, frame.corrected(r.correction), settings) for r in results]
     if not len(start.line_px) and not len(seen[0].line_px):
         return FrameLabel(Status.SKIPPED, Reason.NO_BONE)
-    evidence_start = _evidence(frame, start, reach_mm=2.5 * settings.max_start_mm)
-    evidence = _evidence(frame, seen[0])
+    evidence_start = _evidence(frame, start, settings, reach_mm=2.5 * settings.max_start_mm)
+    evidence = _evidence(frame, seen[0], settings)
     label = FrameLabel(
         status=Status.LABELLED,
         reason=None,
@@ -150,7 +152,9 @@ def repair_frame(
 
     Returns `rejected` as it is where nothing that was tried is free of objections.
     """
-    shadow = default_settings(Objective.SHADOW, settings.refine.seed)
+    shadow = replace(
+        default_settings(Objective.SHADOW, settings.refine.seed), lead_mm=settings.refine.lead_mm
+    )
     ways = [(replace(settings, refine=shadow), believed)]
     if believed is not None:
         ways.append((settings, believed))
@@ -162,8 +166,17 @@ def repair_frame(
     return replace(best, repaired=rejected.reason)
 
 
-def _evidence(frame: Frame, seen: SeenSection, reach_mm: float = 3.0) -> EchoEvidence:
-    return echo_evidence(frame.pixels, seen.line_px, seen.incidence_rad, frame.spacing_mm, reach_mm)
+def _evidence(
+    frame: Frame, seen: SeenSection, settings: LabelSettings, reach_mm: float = 3.0
+) -> EchoEvidence:
+    return echo_evidence(
+        frame.pixels,
+        seen.line_px,
+        seen.incidence_rad,
+        frame.spacing_mm,
+        reach_mm,
+        settings.refine.lead_mm,
+    )
 
 
 def _disagreement_mm(

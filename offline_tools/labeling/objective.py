@@ -44,6 +44,7 @@ class Problem(NamedTuple):
     fiducials_mm: Array  # (N, 3) of the marker
     anchors_mm: Array  # (N, 3) where the fiducials are believed to be: usually the same
     half_width_mm: float
+    lead_mm: float  # how far before the middle of its echo the surface lies
     weight: float
     is_mean: bool
 
@@ -71,6 +72,7 @@ def make_problem(
     *,
     is_mean: bool,
     half_width_mm: float,
+    lead_mm: float,
     weight: float,
     bound: float,
     believed: Array | None = None,
@@ -103,6 +105,7 @@ def make_problem(
         fiducials_mm=fiducials_mm,
         anchors_mm=apply(T_believed, fiducials_mm),
         half_width_mm=half_width_mm,
+        lead_mm=lead_mm,
         weight=weight,
         is_mean=is_mean,
     )
@@ -221,7 +224,8 @@ def _gather(problem: Problem, R: Array, t: Array) -> tuple[float, float]:
     """Integral of the values over the section's band within the region of interest, and its area.
 
     The band holds the points of the plane within `half_width_mm` of the surface in space: where
-    the surface is tilted against the plane by an angle, it is wider by one over the sine.
+    the surface is tilted against the plane by an angle, it is wider by one over the sine. With a
+    lead the whole band lies that much inside the bone.
     """
     origin, normal, px_per_mm = _image_plane(problem, R, t)
     faces = problem.faces
@@ -247,16 +251,18 @@ def _gather(problem: Problem, R: Array, t: Array) -> tuple[float, float]:
             cosine += problem.normals[k, axis] * normal[axis]
         sine = math.sqrt(max(1.0 - cosine * cosine, 1.0 / _WIDEST_BAND**2))
         half_mm = problem.half_width_mm / sine
-        across_u = across_v = along_u = along_v = start_u = start_v = 0.0
+        across_u = across_v = along_u = along_v = start_u = start_v = outward = 0.0
         for axis in range(3):
             after, last = (axis + 1) % 3, (axis + 2) % 3
             across = (normal[after] * step_mm[last] - normal[last] * step_mm[after]) / length_mm
+            outward += problem.normals[k, axis] * across
             across_u += px_per_mm[0, axis] * across
             across_v += px_per_mm[1, axis] * across
             along_u += px_per_mm[0, axis] * step_mm[axis]
             along_v += px_per_mm[1, axis] * step_mm[axis]
             start_u += px_per_mm[0, axis] * ends[0, axis]
             start_v += px_per_mm[1, axis] * ends[0, axis]
+        lead_mm = -problem.lead_mm if outward > 0.0 else problem.lead_mm
         n_along = math.ceil(length_mm / _ALONG_MM)
         total = 0.0
         n_inside = 0
@@ -264,7 +270,7 @@ def _gather(problem: Problem, R: Array, t: Array) -> tuple[float, float]:
             share = (m + 0.5) / n_along
             middle_u, middle_v = start_u + share * along_u, start_v + share * along_v
             for n in range(_N_ACROSS):
-                offset_mm = ((2 * n + 1) / _N_ACROSS - 1.0) * half_mm
+                offset_mm = lead_mm + ((2 * n + 1) / _N_ACROSS - 1.0) * half_mm
                 u, v = middle_u + offset_mm * across_u, middle_v + offset_mm * across_v
                 if not (
                     problem.roi_px[0] <= u <= problem.roi_px[1]

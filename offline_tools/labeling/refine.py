@@ -48,7 +48,8 @@ class RefineSettings:
     `gamma_mm` is the half width of the band along the section, `weight` what a mean correction of
     1 mm of the marker's fiducials costs. `bound` limits every parameter (mm, degrees). Sums only
     count what lies within `reach_mm` of the bone at the recorded pose: without it the band leaves
-    a faint bone for bright tissue elsewhere.
+    a faint bone for bright tissue elsewhere. `lead_mm` is how far before the middle of its echo the
+    surface lies: 0 lays it onto the middle, as the authors do.
     """
 
     objective: Objective = Objective.EXP_SUM
@@ -56,6 +57,7 @@ class RefineSettings:
     weight: float = 3000.0
     bound: float = 1.0
     reach_mm: float = 2.5
+    lead_mm: float = 0.0
     budget: SearchBudget = field(default_factory=SearchBudget)
     seed: int = 0
 
@@ -157,6 +159,7 @@ def frame_problem(
         frame.fiducials_mm,
         is_mean=settings.objective is Objective.MEAN,
         half_width_mm=settings.gamma_mm,
+        lead_mm=settings.lead_mm,
         weight=settings.weight,
         bound=settings.bound if bound is None else bound,
         believed=believed,

@@ -17,9 +17,11 @@ from tracking.transforms import Matrix
 
 Array = NDArray[np.float64]
 
-# A piece of the section this many lines' depth below the first crossing of its scan line is still
-# that crossing: both are within half a line of each other, and the section may be steep there.
+# A piece of the section up to half a line beside its scan line is still the line's first crossing
+# if it is no deeper than the section's slope explains, and a pixel: steeper ones are grazing.
 _SLACK_PX = 1.0
+_SHORTEST_PX = 1e-6
+_STEEPEST_SLOPE = 12.0  # depth per line at 85 degrees
 
 
 class Fate(IntEnum):
@@ -110,6 +112,9 @@ def seen_section(
     straight in its scan lines too.
     """
     segments_px = section_segments_px(mesh, A_ct_pixel)
+    # A vertex in the plane leaves segments without length, and so without direction.
+    is_long = np.abs(segments_px[:, 1] - segments_px[:, 0]).max(axis=1) > _SHORTEST_PX
+    segments_px = segments_px[is_long]
     is_near = _in_roi(segments_px, roi_px, margin_px=2.0).any(axis=1)
     segments_scan = np.ascontiguousarray(lines.to_scan(segments_px))
     incidence_rad = _incidence_rad(segments_px, lines)
@@ -122,10 +127,9 @@ def seen_section(
     of_segment = np.flatnonzero(is_near)[of_segment]
     pieces_scan = lines.to_scan(pieces_px)
     along = np.abs(segments_scan[of_segment, 1] - segments_scan[of_segment, 0])
-    slope = along[:, 1] / np.maximum(along[:, 0], 1e-9)
+    slope = np.minimum(along[:, 1] / np.maximum(along[:, 0], 1e-9), _STEEPEST_SLOPE)
     nearest = np.clip(np.rint(pieces_scan[:, 0]), 0, lines.n_lines - 1).astype(np.int64)
-    # The nearest line is at most half a line away, within its own segment's depth.
-    slack = np.minimum(0.5 * slope, along[:, 1]) + _SLACK_PX
+    slack = 0.5 * slope + _SLACK_PX
     is_first = pieces_scan[:, 1] <= depth[nearest] + slack
     fates = np.full(len(pieces_px), Fate.VISIBLE, dtype=np.int8)
     fates[incidence_rad[of_segment] > max_incidence_rad] = Fate.GRAZING
