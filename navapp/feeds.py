@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
@@ -18,8 +17,6 @@ from tracking.sequences import Sweep, SweepImage, SweepPose
 from tracking.transforms import check_rigid
 from tracking.wire import TRANSFORM
 
-logger = logging.getLogger(__name__)
-
 
 class Inlet(Protocol):
     """What a feed hands its findings to; called in the feed's thread, never waits in live use."""
@@ -34,7 +31,7 @@ class Inlet(Protocol):
         """A pose, valid or not."""
 
     def damaged_poses(self, n: int) -> None:
-        """So many more poses arrived with a wrong checksum."""
+        """So many more poses arrived that could not be decoded."""
 
     def link(self, sentence: str, *, is_up: bool) -> None:
         """The connection changed."""
@@ -77,11 +74,12 @@ class LiveFeed:
             connect_timeout_s=min(3.0, self.server.connect_timeout_s),
         )
         client.run(stop)
-        inlet.damaged_poses(
-            sum(s.n_bad_crc for s in client.statistics.streams if s.type == TRANSFORM)
-        )
+        poses = [s for s in client.statistics.streams if s.type == TRANSFORM]
+        inlet.damaged_poses(sum(s.n_bad_crc + s.n_malformed for s in poses))
         if watch.failure is not None:
             raise SessionError(watch.failure)
+        if self.gives_up and not watch.was_connected:
+            raise SessionError(watch.sentence)
 
 
 class _LinkWatch:
@@ -90,12 +88,14 @@ class _LinkWatch:
     def __init__(self, feed: LiveFeed, inlet: Inlet, stop: threading.Event) -> None:
         self._feed, self._inlet, self._stop = feed, inlet, stop
         self._t_begin_s = time.perf_counter()
-        self._was_connected = False
+        self.was_connected = False
+        self.sentence = "never tried to connect"
         self.failure: str | None = None
 
     def changed(self, state: LinkState, sentence: str) -> None:
         self._inlet.link(sentence, is_up=state is LinkState.CONNECTED)
-        self._was_connected = self._was_connected or state is LinkState.CONNECTED
+        self.was_connected = self.was_connected or state is LinkState.CONNECTED
+        self.sentence = sentence
         if state is LinkState.UNREACHABLE and self._has_waited_enough:
             self._end(f"{sentence} (tried for {self._feed.server.connect_timeout_s:g} s)")
         elif state is LinkState.CLOSED and self._feed.until_closed:
@@ -107,7 +107,7 @@ class _LinkWatch:
     def _has_waited_enough(self) -> bool:
         waited_s = time.perf_counter() - self._t_begin_s
         is_due = waited_s >= self._feed.server.connect_timeout_s
-        return self._feed.gives_up and not self._was_connected and is_due
+        return self._feed.gives_up and not self.was_connected and is_due
 
     def _end(self, failure: str | None) -> None:
         self.failure = failure
@@ -118,19 +118,22 @@ class _LinkWatch:
 class SweepFeed:
     """A recorded sweep without a socket: every image once, after the poses that surround it.
 
-    An image is held back until the sweep is `hold_s` past its stamp, so that the result does not
-    depend on which thread is faster; `hold_s` is the largest gap that may be interpolated.
+    An image is held back until every pose that may count for it has gone ahead: those up to
+    `max_pose_gap_s` after the moment it shows. The result then does not depend on which thread is
+    faster.
     """
 
     sweep: Sweep
-    hold_s: float
+    max_pose_gap_s: float
+    image_lag_s: float
 
     def run(self, inlet: Inlet, stop: threading.Event) -> None:
         """Read to the end; an image that cannot be loaded is reported and left out."""
         inlet.link(f"reading {self.sweep.name}", is_up=True)
+        hold_s = self.max_pose_gap_s + max(0.0, -self.image_lag_s)
         held: deque[SweepImage] = deque()
         for event in self.sweep.events():
-            while held and event.t_s > held[0].t_s + self.hold_s and not stop.is_set():
+            while held and event.t_s > held[0].t_s + hold_s and not stop.is_set():
                 self._release(held.popleft(), inlet)
             if stop.is_set():
                 return
@@ -145,7 +148,6 @@ class SweepFeed:
         try:
             pixels = image.load()
         except SequenceError as error:
-            logger.warning("%s", error)
             inlet.bad_image(self.sweep.image_name, str(error))
             return
         pixels.flags.writeable = False

@@ -224,7 +224,9 @@ class Client:
         while not stop.is_set():
             try:
                 raw = reader.receive()
-            except TimeoutError:
+            except TimeoutError as error:
+                if error.errno is not None:  # TCP's keep-alive gave the host up; a poll has none
+                    raise
                 self._watch_silence(reader.progress)
                 continue
             if self._is_silent:

@@ -23,8 +23,8 @@ class Stamps:
     """When a thing was measured and when it reached us, each on the clock its name says.
 
     `t_sender_s` is the sender's wall clock (0 where the sender gave none), `t_arrival_s` the
-    host's `time.perf_counter()` at the last byte of the body. The two are never subtracted
-    outside `clock.py`.
+    host's `time.perf_counter()` at the last byte of the body. The two clocks have nothing to do
+    with each other: their times are never subtracted.
     """
 
     t_sender_s: float

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from bisect import bisect_left
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import Enum
 
 from tracking.messages import PoseSample, PoseStatus
 from tracking.transforms import Matrix, interpolate
+
+logger = logging.getLogger(__name__)
+
+# Samples of one stream may overtake each other by this much; a larger step back is a sender whose
+# clock was set back or whose own recording began again: its old poses are of another time.
+CLOCK_STEP_S = 0.05
 
 
 class PoseOutcome(Enum):
@@ -34,7 +41,8 @@ class PoseBuffer:
 
     One thread adds, any thread reads; reading never extrapolates. Each stream keeps the last
     `span_s` seconds of stamps. A sample that is not newer than the last one of its stream is
-    refused, because interpolation needs an order; after a lost connection, `clear` first.
+    refused, because interpolation needs an order; when a stamp goes back by more than
+    `CLOCK_STEP_S`, all streams begin anew. After a lost connection, `clear` first.
     """
 
     def __init__(self, span_s: float = 10.0) -> None:
@@ -48,7 +56,11 @@ class PoseBuffer:
         with self._changed:
             stream = self._streams.setdefault(sample.name, _Stream())
             if stream.times_s and sample.stamps.t_sender_s <= stream.times_s[-1]:
-                return False
+                step_s = stream.times_s[-1] - sample.stamps.t_sender_s
+                if step_s <= CLOCK_STEP_S:
+                    return False
+                logger.warning("%s: its clock went back by %.3f s", sample.name, step_s)
+                self._clear()
             stream.append(sample, self._span_s)
             self._changed.notify_all()
             return True
@@ -56,9 +68,7 @@ class PoseBuffer:
     def clear(self) -> None:
         """Forget all poses, not the names: used when the connection was lost."""
         with self._changed:
-            for stream in self._streams.values():
-                stream.times_s.clear()
-                stream.samples.clear()
+            self._clear()
 
     def close(self) -> None:
         """No more poses will come: whoever waits for one stops waiting."""
@@ -71,6 +81,15 @@ class PoseBuffer:
         """Names of all streams seen so far, in order of appearance."""
         with self._changed:
             return tuple(self._streams)
+
+    def wait_names(
+        self, is_enough: Callable[[tuple[str, ...]], bool], timeout_s: float | None
+    ) -> None:
+        """Wait until the names of the streams are enough, or no more can come."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: is_enough(tuple(self._streams)) or self._is_closed, timeout_s
+            )
 
     def wait_covered(self, names: Collection[str], t_s: float, timeout_s: float | None) -> bool:
         """Wait until every named stream has a pose at or after `t_s`; False where none came."""
@@ -100,6 +119,11 @@ class PoseBuffer:
             return PoseRead(PoseOutcome.GAP)
         fraction = (t_s - before.stamps.t_sender_s) / gap_s
         return PoseRead(PoseOutcome.FOUND, interpolate(before.matrix, after.matrix, fraction))
+
+    def _clear(self) -> None:
+        for stream in self._streams.values():
+            stream.times_s.clear()
+            stream.samples.clear()
 
     def _covers(self, names: Collection[str], t_s: float) -> bool:
         streams = (self._streams.get(name) for name in names)

@@ -49,8 +49,9 @@ def send_parts(sock: socket.socket, parts: Parts, stall_timeout_s: float) -> Non
     while views:
         try:
             n_bytes = sock.sendmsg(views)
-        except TimeoutError:
-            if time.perf_counter() > deadline_s:
+        except TimeoutError as error:
+            # With a number it is TCP that gave up, not our own short timeout.
+            if error.errno is not None or time.perf_counter() > deadline_s:
                 raise
             continue
         deadline_s = time.perf_counter() + stall_timeout_s
@@ -82,10 +83,16 @@ def connect(host: str, port: int, timeout_s: float, stop: threading.Event) -> so
     OSError : the reason of the last address tried; TimeoutError if it never answered.
     """
     failure = OSError(f"{host} has no address")
-    for family, kind, protocol, _, address in socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM
-    ):
-        sock = socket.socket(family, kind, protocol)
+    try:
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError:
+        raise OSError(f"{host} is not a host name") from None
+    for family, kind, protocol, _, address in addresses:
+        try:
+            sock = socket.socket(family, kind, protocol)
+        except OSError as error:  # a family that this computer does not speak
+            failure = error
+            continue
         try:
             # Before connecting, for the window that TCP announces depends on it.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)

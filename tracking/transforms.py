@@ -19,6 +19,9 @@ Matrix = NDArray[np.float64]
 # a millimetre-per-pixel scale hidden in a pose gives 0.1 or more.
 RIGID_TOLERANCE = 1e-3
 
+# Trackers reach a few metres; further away is another unit, or no number that was measured.
+_MAX_TRANSLATION_MM = 10_000.0
+
 # Below this angle sin(angle) loses its digits and slerp equals linear interpolation to 1e-12.
 _SLERP_LINEAR_BELOW_RAD = 1e-6
 
@@ -47,7 +50,8 @@ def check_rigid(matrix: ArrayLike, name: str) -> Matrix:
 
     Raises
     ------
-    TransformError : if it is not finite, not affine, scaled, skewed or left-handed.
+    TransformError : if it is not finite, not affine, scaled, skewed, left-handed, or more than
+        10 m away.
     """
     T = check_affine(matrix, name)
     R = T[:3, :3]
@@ -58,6 +62,10 @@ def check_rigid(matrix: ArrayLike, name: str) -> Matrix:
         )
     if np.linalg.det(R) < 0.0:
         raise TransformError(f"{name}: left-handed (determinant of R is negative)")
+    if np.abs(T[:3, 3]).max() > _MAX_TRANSLATION_MM:
+        raise TransformError(
+            f"{name}: lies at {T[:3, 3].tolist()} mm, expected within {_MAX_TRANSLATION_MM:g} mm"
+        )
     return T
 
 
