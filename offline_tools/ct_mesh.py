@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from offline_tools.errors import InputError
-from recon.mesh_io import write_mesh
+from recon.mesh_io import simplified, write_mesh
 from recon.surface import TriangleMesh
 
 Array = NDArray[np.float64]
@@ -28,8 +28,6 @@ _SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd")
 # Air and fat say nothing about where bone begins.
 _TISSUE_FROM_HU = -200.0
 _SMALLEST_BONE_MM3 = 100.0
-# Of Taubin smoothing: a step that shrinks and one that swells back.
-_TAUBIN_SHRINK, _TAUBIN_SWELL = 0.5, -0.53
 _LARGEST_PREVIEW_PX = 500
 
 # Cells are cut into six tetrahedra along the main diagonal, the same way in each: the surface has
@@ -142,7 +140,8 @@ def bone_surface(image: Any, settings: MeshSettings) -> tuple[TriangleMesh, floa
     zyx, faces = iso_surface(field, threshold)
     index_xyz = zyx[:, ::-1] + first[::-1] - 1.0  # the field has a margin of one voxel
     mesh = TriangleMesh(_to_physical(image, index_xyz), faces)
-    return _finished(mesh, settings), threshold, n_components, n_found
+    mesh = simplified(mesh, n_smoothing=settings.n_smoothing, n_faces=settings.n_faces)
+    return mesh, threshold, n_components, n_found
 
 
 def otsu_threshold(values: Volume) -> float:
@@ -282,23 +281,6 @@ def _to_physical(image: Any, index_xyz: Array) -> Array:
     direction = np.array(image.GetDirection()).reshape(3, 3)
     scaled = index_xyz * np.array(image.GetSpacing())
     return scaled @ direction.T + np.array(image.GetOrigin())
-
-
-def _finished(mesh: TriangleMesh, settings: MeshSettings) -> TriangleMesh:
-    """Smoothed without shrinking, and no larger than asked for."""
-    import open3d  # noqa: PLC0415
-
-    surface = open3d.geometry.TriangleMesh(
-        open3d.utility.Vector3dVector(mesh.vertices_mm.copy()),
-        open3d.utility.Vector3iVector(mesh.faces.copy()),
-    )
-    if settings.n_smoothing:
-        surface = surface.filter_smooth_taubin(settings.n_smoothing, _TAUBIN_SHRINK, _TAUBIN_SWELL)
-    if settings.n_faces is not None and settings.n_faces < len(mesh.faces):
-        surface = surface.simplify_quadric_decimation(settings.n_faces)
-    surface.remove_degenerate_triangles()
-    surface.remove_unreferenced_vertices()
-    return TriangleMesh(np.asarray(surface.vertices), np.asarray(surface.triangles))
 
 
 @numba.njit(cache=True, nogil=True)
