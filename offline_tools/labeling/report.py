@@ -73,7 +73,7 @@ def write_report(job: LabelJob, *, draws_stages: bool = False) -> Path:
         typical=_pictures(inputs, labels, _typical(labels), job.settings),
     )
     path = job.out / REPORT
-    path.write_text(page)
+    path.write_text(page, encoding="utf-8")
     return path
 
 

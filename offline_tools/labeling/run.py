@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -39,6 +40,7 @@ Progress = Callable[[int, int], None]
 # frames are enough for a median that two bad ones do not move.
 _N_NEIGHBOURS, _FEWEST_NEIGHBOURS = 7, 3
 _NEIGHBOURS_WITHIN_MS = 3000
+_CHUNK = 4  # frames that a process takes at a time
 _N_REGISTRATION_FRAMES = 60  # of one registration for the whole sweep
 
 
@@ -182,14 +184,22 @@ def _workers(
     # Spawned, not forked: a fork would copy the threads' locks of the progress display.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(n_workers, context, initializer=_prepare, initargs=(job,)) as pool:
-        yield lambda tasks: pool.map(_perform_prepared, tasks, chunksize=4)
+        try:
+            yield lambda tasks: pool.map(_perform_prepared, tasks, chunksize=_CHUNK)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # else leaving would wait for every frame
+            raise
 
 
 _prepared: dict[str, Callable[[Task], tuple[int, FrameLabel, float]]] = {}
 
 
 def _prepare(job: LabelJob) -> None:
-    """In a worker process: load the inputs once, they cannot be sent (images load lazily)."""
+    """In a worker process: load the inputs once, they cannot be sent (images load lazily).
+
+    Ctrl-C is for the parent, which lets its workers finish the frames that they have begun.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _prepared["perform"] = partial(_perform, load_inputs(job), job.settings, job.out)
 
 

@@ -28,6 +28,21 @@ label_record(LabelJob(record, (record / "bone.ply",), Path({out!r})), n_workers=
 """
 
 
+_INTERRUPT_AFTER_ONE = """
+from pathlib import Path
+from offline_tools.labeling.job import LabelJob
+from offline_tools.labeling.run import label_record
+
+def stop(n_done, n_total):
+    raise KeyboardInterrupt
+
+if __name__ == "__main__":
+    record = Path({record!r})
+    job = LabelJob(record, (record / "bone.ply",), Path({out!r}))
+    label_record(job, n_workers=2, on_progress=stop)
+"""
+
+
 @pytest.fixture(scope="module")
 def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("record")
@@ -42,7 +57,7 @@ def run_label(record: Path, out: Path, *more: str) -> subprocess.CompletedProces
             str(record), "--ct", str(record / "bone.ply"), "--out", str(out), *more,
         ],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )  # fmt: skip
 
@@ -68,6 +83,14 @@ def test_kill_9_loses_no_finished_frame_and_processes_change_nothing(
     assert alone.returncode == 0, alone.stderr
     assert fates(killed) == fates(whole)
     assert (whole / "report.html").stat().st_size > 10_000
+
+
+def test_interrupt_leaves_no_process_waiting_for_all_frames(record: Path, tmp_path: Path) -> None:
+    script = tmp_path / "interrupted.py"
+    script.write_text(_INTERRUPT_AFTER_ONE.format(record=str(record), out=str(tmp_path / "o")))
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, check=False)
+    assert b"KeyboardInterrupt" in done.stderr
+    assert len((tmp_path / "o" / "frames.jsonl").read_text().splitlines()) == 2
 
 
 def test_bad_input_is_one_line_and_exit_code_2(record: Path, tmp_path: Path) -> None:

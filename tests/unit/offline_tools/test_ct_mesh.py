@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from offline_tools import cli
 from offline_tools.ct_mesh import MeshSettings, iso_surface, make_mesh, otsu_threshold, read_volume
 from offline_tools.errors import InputError
 from offline_tools.labeling.job import n_open_edges
@@ -129,6 +131,21 @@ def test_otsu_splits_two_tissues_and_ignores_air() -> None:
     rng = np.random.default_rng(3)
     parts = (rng.normal(-1000, 5, 5000), rng.normal(40, 15, 5000), rng.normal(900, 60, 800))
     assert 150.0 < otsu_threshold(np.concatenate(parts).astype(np.float32)) < 700.0
+
+
+def test_the_command_says_what_it_made_or_what_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sitk.WriteImage(ct_of(ball(centre_mm(), 10.0)), str(tmp_path / "ct.mha"))
+    for ct, code in ((tmp_path / "ct.mha", 0), (tmp_path / "none.mha", 2)):
+        arguments = ["offline-tools", "ct-mesh", str(ct), "--out", str(tmp_path / "b.stl")]
+        monkeypatch.setattr(sys, "argv", arguments)
+        with pytest.raises(SystemExit) as ending:
+            cli.main()
+        assert ending.value.code == code
+    said = capsys.readouterr()
+    assert "1 of 1 bones" in " ".join(said.out.split())
+    assert "none.mha: no volume there" in said.err
 
 
 def test_what_cannot_become_a_surface_is_named(tmp_path: Path) -> None:

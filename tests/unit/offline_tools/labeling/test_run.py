@@ -164,7 +164,7 @@ def test_report_names_what_happened_and_draws_the_stages(
     labelled: Path, record: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(labelled, tmp_path / "o", symlinks=True)
-    page = write_report(job(record, tmp_path / "o"), draws_stages=True).read_text()
+    page = write_report(job(record, tmp_path / "o"), draws_stages=True).read_text(encoding="utf-8")
     assert "5 frames: 4 labelled (of them 0 repaired), 1 rejected, 0 skipped." in page
     assert "<td>no echo<td>1<td>0" in page
     assert page.count("data:image/jpeg;base64,") >= 5
