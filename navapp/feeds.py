@@ -15,11 +15,14 @@ from tracking.errors import SequenceError, TransformError
 from tracking.messages import ImageFrame, PoseSample, PoseStatus, Stamps
 from tracking.sequences import Sweep, SweepImage, SweepPose
 from tracking.transforms import check_rigid
-from tracking.wire import TRANSFORM
+from tracking.wire import TRANSFORM, RawMessage
 
 
 class Inlet(Protocol):
     """What a feed hands its findings to; called in the feed's thread, never waits in live use."""
+
+    def raw(self, message: RawMessage) -> None:
+        """A complete message of any type, before it is decoded; only a server has them."""
 
     def image(self, frame: ImageFrame) -> None:
         """A complete image."""
@@ -71,6 +74,7 @@ class LiveFeed:
             on_pose=inlet.pose,
             on_bad_image=inlet.bad_image,
             on_state=watch.changed,
+            on_raw=inlet.raw,
             connect_timeout_s=min(3.0, self.server.connect_timeout_s),
         )
         client.run(stop)

@@ -23,6 +23,7 @@ from navapp.feeds import Feed
 from navapp.latency import LatencyLog, Stage
 from navapp.matching import PoseMatcher
 from navapp.pipeline import Pipeline, SegmentedFrame
+from navapp.recorder import Recorder
 from navapp.scene import Scene
 from navapp.state import DropReason, LiveView, SessionState, SessionStatus
 from navapp.stream_watch import StreamWatch
@@ -32,6 +33,7 @@ from recon.surface import TriangleMesh
 from tracking.messages import ImageFrame, PoseSample, PoseStatus
 from tracking.pose_buffer import CLOCK_STEP_S, PoseBuffer
 from tracking.pose_path import tool_of
+from tracking.wire import RawMessage
 
 logger = logging.getLogger(__name__)
 
@@ -72,9 +74,15 @@ class Session:
     """
 
     def __init__(
-        self, settings: Settings, equipment: Equipment, feed: Feed, mode: SessionMode
+        self,
+        settings: Settings,
+        equipment: Equipment,
+        feed: Feed,
+        mode: SessionMode,
+        recorder: Recorder | None = None,
     ) -> None:
         self.settings = settings
+        self.recorder = recorder
         self.equipment = equipment
         self.mode = mode
         self.tally = Tally()
@@ -126,6 +134,8 @@ class Session:
             threading.Thread(target=self._infer, name="infer"),
             threading.Thread(target=self._recon, name="recon"),
         ]
+        if recorder is not None:
+            self._threads.append(threading.Thread(target=recorder.run, name="record"))
 
     # -- from outside ---------------------------------------------------------------------------
 
@@ -198,6 +208,11 @@ class Session:
 
     # -- inlet: called by the feed in the receive thread ------------------------------------------
 
+    def raw(self, message: RawMessage) -> None:
+        """Every message goes into the recording, where there is one."""
+        if self.recorder is not None:
+            self.recorder.put(message)
+
     def image(self, frame: ImageFrame) -> None:
         """An image of the chosen stream goes on its way; one that does not fit is counted."""
         self._streams.image_seen(frame.name)
@@ -254,6 +269,8 @@ class Session:
         self._check_streams_at(float("inf"))
         self.poses.close()
         self._frames.close()
+        if self.recorder is not None:
+            self.recorder.end()
 
     def _infer(self) -> None:
         self._guard(lambda: self._pipeline.infer_frames(self._frames, self._masks))
@@ -305,10 +322,19 @@ class Session:
             is_reconnecting = self.tally.frames.received > 0
             state = SessionState.DEGRADED if is_reconnecting else SessionState.CONNECTING
             return state, self._link
-        problem = self._streams.problem(now_s) or self._misfit or self._scale_warning
+        problem = (
+            self._streams.problem(now_s)
+            or self._misfit
+            or self._scale_warning
+            or self._recording_problem
+        )
         if problem is not None:
             return SessionState.DEGRADED, problem
         return SessionState.RUNNING, self._link
+
+    @property
+    def _recording_problem(self) -> str | None:
+        return None if self.recorder is None else self.recorder.problem
 
     def _tracking(self, now_s: float) -> tuple[bool, str]:
         path = self.matcher.path

@@ -100,6 +100,7 @@ class Client:
     ----------
     on_image, on_pose : called in the receive thread with each decoded message, in order.
     on_bad_image : called with stream name and reason for a complete IMAGE of no use to us.
+    on_raw : called with every complete message, of whatever type, before it is decoded.
     on_state : called in the receive thread whenever the state or its reason changes, and with
         UNREACHABLE after every attempt that fails, so that the caller can give up.
     connect_timeout_s : for each of the host's addresses.
@@ -117,6 +118,7 @@ class Client:
         on_pose: Callable[[PoseSample], None],
         on_bad_image: Callable[[str, str], None],
         on_state: Callable[[LinkState, str], None],
+        on_raw: Callable[[RawMessage], None] | None = None,
         connect_timeout_s: float = 3.0,
         silence_timeout_s: float = 2.0,
         reconnect: bool = True,
@@ -126,6 +128,7 @@ class Client:
         self._on_image, self._on_pose = on_image, on_pose
         self._on_bad_image = on_bad_image
         self._on_state = on_state
+        self._on_raw = on_raw
         self._connect_timeout_s = connect_timeout_s
         self._silence_timeout_s = silence_timeout_s
         self._reconnect = reconnect
@@ -235,6 +238,8 @@ class Client:
                 self._deliver(raw)
 
     def _deliver(self, raw: RawMessage) -> None:
+        if self._on_raw is not None:
+            self._on_raw(raw)
         name = raw.device
         try:
             message = open_message(raw)

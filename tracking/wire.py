@@ -499,3 +499,36 @@ def _a(noun: str) -> str:
 
 def _is_stated(spacing_mm: tuple[float, float]) -> bool:
     return all(math.isfinite(s) and s > 0.0 for s in spacing_mm) and spacing_mm != (1.0, 1.0)
+
+
+def encode_raw(raw: RawMessage) -> Parts:
+    """A received message as it was on the wire, bit for bit.
+
+    The checksum, which was right, is computed anew. Names lose blanks at their end and bytes that
+    are not UTF-8, as they have in the `RawMessage`.
+    """
+    header = _HEADER.pack(
+        raw.version,
+        raw.type.encode(),
+        raw.device.encode(),
+        raw.stamp,
+        raw.body.size,
+        crc64.ecma_182(raw.body.data),
+    )
+    return header, raw.body.data
+
+
+def parse_raw(data: bytes, t_arrival_s: float) -> RawMessage:
+    """One whole message, such as `encode_raw` makes; its body is a view of `data`.
+
+    Raises
+    ------
+    WireError : if it is none, or damaged.
+    """
+    if len(data) < _HEADER.size:
+        raise WireError(f"{len(data)} bytes are no message, its header has {_HEADER.size}")
+    body: Body = np.frombuffer(data, np.uint8, offset=_HEADER.size)
+    header = _parse_header(memoryview(data)[: _HEADER.size], body.size)
+    if header.body_bytes != body.size or crc64.ecma_182(body.data) != header.crc:
+        raise WireError(f"{header.type} {header.device} is damaged")
+    return RawMessage(header.type, header.device, header.version, header.stamp, body, t_arrival_s)
