@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 # weight of 3000 were made for: another pixel size then changes nothing.
 _SUM_AREA_MM2 = (2 * 0.05392) ** 2
 
-_ALONG_MM = 0.2  # step of the samples along the section
+_ALONG_MM = 0.3  # step of the samples along the section
 _N_ACROSS = 5  # samples across the band
 # A surface nearly in the image plane would widen the band without end.
 _WIDEST_BAND = 3.0
