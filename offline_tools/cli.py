@@ -241,7 +241,19 @@ def ct_mesh(
 
 def main() -> None:
     """Console entry: every expected error is one line and the right exit code."""
-    sys.exit(_door(sys.argv[1:]))
+    sys.exit(_door(_repeated(sys.argv[1:], "--data")))
+
+
+def _repeated(arguments: list[str], option: str) -> list[str]:
+    """`--data A B` as `--data A --data B`: typer knows lists only as repeated options."""
+    spread, is_open = [], False
+    for argument in arguments:
+        if argument.startswith("-"):
+            is_open = argument == option
+        elif is_open and spread[-1] != option:
+            spread.append(option)
+        spread.append(argument)
+    return spread
 
 
 def _door(arguments: list[str]) -> int:
