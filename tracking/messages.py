@@ -33,7 +33,7 @@ class Stamps:
 
 @dataclass(frozen=True, slots=True)
 class ImageFrame:
-    """One ultrasound image as it arrived.
+    """One ultrasound image as it arrived, grey.
 
     `pixels` is (rows, columns) uint8 with row 0 at the transducer (PLUS orientation MF), read-only.
     `spacing_mm` is the sender's own (column, row) spacing, None where it says nothing.
@@ -60,6 +60,32 @@ class PoseSample:
     matrix: Matrix
     status: PoseStatus
     stamps: Stamps
+
+
+@dataclass(frozen=True, slots=True)
+class StatusReport:
+    """A device's STATUS. `code` 1 is OK; the others and `error` are the specification's."""
+
+    name: str
+    code: int
+    sub_code: int
+    error: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextMessage:
+    """A STRING."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """The message types that a peer says it knows."""
+
+    types: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

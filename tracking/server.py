@@ -15,7 +15,7 @@ from collections import deque
 from types import TracebackType
 
 from tracking.errors import LinkError, WireError
-from tracking.sockets import POLL_S, address_text, prepare, reason, send_parts, shut_down
+from tracking.sockets import POLL_S, address_text, prepare, reason, receiver, send_parts, shut_down
 from tracking.wire import DEFAULT_PORT, GET_STATUS, MessageReader, Parts, encode_status
 
 _logger = logging.getLogger(__name__)
@@ -155,7 +155,7 @@ class _Outlet:
         self.address = address
         self.n_dropped = 0
         self._socket = sock
-        self._reader = MessageReader(sock.recv_into)
+        self._reader = MessageReader(receiver(sock))
         self._outbox: deque[Parts] = deque()  # the first is being written
         self._n_bytes = 0
         self._is_finished = False
@@ -198,14 +198,15 @@ class _Outlet:
     def read(self) -> bool:
         """Take what the client has sent, answer its GET_STATUS. False when it has gone."""
         try:
-            message = self._reader.receive()
+            messages = self._reader.receive()
         except TimeoutError:
             return True
         except (WireError, OSError) as error:
             _logger.debug("client %s: %s", self.address, error)
             return False
-        if message is not None and message.type == GET_STATUS:
-            self.put(encode_status(), wait=False)
+        for message in messages:
+            if message.type == GET_STATUS:
+                self.put(encode_status(), wait=False)
         return True
 
     def finish(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -19,7 +20,7 @@ from tracking import server as server_module
 from tracking import wire
 from tracking.client import Client, LinkState
 from tracking.errors import LinkError
-from tracking.messages import ImageFrame, PoseSample, PoseStatus
+from tracking.messages import ImageFrame, PoseSample, PoseStatus, TextMessage
 from tracking.replay import Replay
 from tracking.sequences.sweep import SweepImage, SweepPose
 from tracking.server import Server
@@ -130,8 +131,7 @@ def port_of(listener: socket.socket) -> int:
 def next_messages(peer: socket.socket, n: int) -> list[wire.RawMessage]:
     reader, messages = wire.MessageReader(peer.recv_into), list[wire.RawMessage]()
     while len(messages) < n:
-        if (message := reader.receive()) is not None:
-            messages.append(message)
+        messages += reader.receive()
     return messages
 
 
@@ -301,7 +301,8 @@ def test_stop_does_not_wait_for_a_host_that_never_answers() -> None:
 
 
 def test_silence_is_told_from_the_end_and_ends_with_the_next_byte(listener: socket.socket) -> None:
-    with receiving(port_of(listener), silence_timeout_s=0.05) as (_, inbox):
+    options = {"silence_timeout_s": 0.05, "reconnect": False}
+    with receiving(port_of(listener), **options) as (_, inbox):
         peer, _ = listener.accept()
         with peer:
             detail = inbox.wait_link(LinkState.SILENT)
@@ -313,6 +314,96 @@ def test_silence_is_told_from_the_end_and_ends_with_the_next_byte(listener: sock
             peer.sendall(data[100:])
             inbox.wait(lambda: len(inbox.poses) == 1)
             assert inbox.poses[0].stamps.t_sender_s == STAMP_S
+
+
+def test_silent_server_is_dead_and_is_connected_to_anew(listener: socket.socket) -> None:
+    with receiving(port_of(listener), silence_timeout_s=0.05) as (client, inbox):
+        first, _ = listener.accept()
+        with first:
+            second, _ = listener.accept()
+            with second:
+                second.sendall(b"".join(pose_parts()))
+                inbox.wait(lambda: len(inbox.poses) == 1)
+        detail = inbox.wait_link(LinkState.SILENT)
+        assert detail.endswith("has sent nothing for 0.05 s: connecting anew")
+        assert client.statistics.n_connections >= 2
+
+
+def test_server_that_sends_on_change_only_may_be_silent(listener: socket.socket) -> None:
+    with receiving(port_of(listener), silence_timeout_s=None) as (client, inbox):
+        peer, _ = listener.accept()
+        with peer:
+            peer.settimeout(0.3)
+            next_messages(peer, 1)
+            with pytest.raises(TimeoutError):
+                next_messages(peer, 1)
+            peer.sendall(b"".join(pose_parts()))
+            inbox.wait(lambda: len(inbox.poses) == 1)
+        assert client.statistics.n_connections == 1
+        assert LinkState.SILENT not in inbox.states
+
+
+def test_empty_messages_are_counted_and_the_stream_goes_on(listener: socket.socket) -> None:
+    with receiving(port_of(listener)) as (client, inbox):
+        peer, _ = listener.accept()
+        with peer:
+            for kind in ("IMAGE", "TRANSFORM", "STATUS", "TDATA", "VIDEO"):
+                for version in (1, 2, 3):
+                    header = (version, kind.encode(), b"Empty", 0, 0, 0)
+                    peer.sendall(struct.pack(">H12s20sQQQ", *header))
+            peer.sendall(b"".join(pose_parts()))
+            inbox.wait(lambda: len(inbox.poses) == 1)
+        malformed = {s.type: s.n_malformed for s in client.statistics.streams if s.name == "Empty"}
+        assert malformed == {"IMAGE": 3, "TRANSFORM": 3, "STATUS": 3, "TDATA": 0, "VIDEO": 0}
+        assert len(inbox.bad_images) == 3
+
+
+def test_tracking_data_are_asked_for_and_every_tool_arrives(listener: socket.socket) -> None:
+    records: list[object] = []
+    options = {"tracking_period_ms": 20, "on_record": records.append}
+    with receiving(port_of(listener), **options) as (_, inbox):
+        peer, _ = listener.accept()
+        with peer:
+            greeting, request = next_messages(peer, 2)
+            assert (greeting.type, request.type) == ("GET_STATUS", "STT_TDATA")
+            tools = {"Probe": T_TRACKER_PROBE, "Reference": np.eye(4)}
+            peer.sendall(b"".join(wire.encode_string("Note", "hello")))
+            peer.sendall(b"".join(wire.encode_tracking_data("Tracker", tools, STAMP_S)))
+            inbox.wait(lambda: len(inbox.poses) == 2)
+    assert [pose.name for pose in inbox.poses] == ["Probe", "Reference"]
+    assert records == [TextMessage("Note", "hello")]
+
+
+def test_names_without_end_do_not_fill_the_memory(server: Server) -> None:
+    with receiving(server.port) as (client, inbox):
+        wait_for_clients(server, 1)
+        for k in range(300):
+            server.send(wire.encode_transform(f"Tool{k}ToTracker", T_TRACKER_PROBE, STAMP_S))
+        server.send(wire.encode_image("Image", pixels_of(4, 4), STAMP_S))
+        assert server.drain(WAIT_S)
+        inbox.wait(lambda: len(inbox.poses) >= 250)
+        streams = {(s.type, s.name): s.n_messages for s in client.statistics.streams}
+        assert len(streams) <= 257
+
+
+def test_sending_works_while_a_thousand_messages_arrive_in_a_second(
+    listener: socket.socket,
+) -> None:
+    """pyigtl sends nothing while messages arrive less than 10 ms apart."""
+    burst = b"".join(b"".join(pose_parts(k)) for k in range(10))
+    with receiving(port_of(listener)) as (client, inbox):
+        peer, _ = listener.accept()
+        with peer:
+            peer.settimeout(WAIT_S)
+            inbox.wait_link(LinkState.CONNECTED)
+            for k in range(100):  # each answer is waited for while ten poses arrive
+                peer.sendall(burst)
+                client.send(pose_parts(1000 + k))
+            sent = next_messages(peer, 101)[1:]
+            inbox.wait(lambda: len(inbox.poses) == 1000)
+    assert [wire.seconds_from_stamp(m.stamp) - STAMP_S for m in sent] == pytest.approx(
+        [1000.0 + k for k in range(100)], abs=1e-6
+    )
 
 
 def test_peer_that_closes_between_messages_has_closed(listener: socket.socket) -> None:
@@ -370,9 +461,9 @@ def test_damaged_and_odd_messages_are_counted_and_the_stream_goes_on(server: Ser
     with receiving(server.port) as (client, inbox):
         wait_for_clients(server, 1)
         server.send((bytes(damaged),))
-        server.send(wire._pack("IMAGE", "Odd", STAMP_S, (bytes(10),), version=2))
-        server.send(wire._pack("TRANSFORM", "Odd", STAMP_S, (bytes(10),), version=2))
-        server.send(wire._pack("VIDEO", "Film", STAMP_S, (bytes(10),), version=2))
+        server.send(wire.pack("IMAGE", "Odd", STAMP_S, (bytes(10),), version=2))
+        server.send(wire.pack("TRANSFORM", "Odd", STAMP_S, (bytes(10),), version=2))
+        server.send(wire.pack("VIDEO", "Film", STAMP_S, (bytes(10),), version=2))
         server.send(wire.encode_image("Image", pixels_of(9, 9), STAMP_S))
         inbox.wait(lambda: len(inbox.images) == 1)
         streams = {(s.type, s.name): s for s in client.statistics.streams}

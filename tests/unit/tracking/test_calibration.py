@@ -59,9 +59,7 @@ def test_ultrabones_pixel_centre_lies_half_a_pixel_in(shared_data: Path) -> None
 
 
 def test_plus_xml(shared_data: Path) -> None:
-    calibration = load_calibration(
-        shared_data / "plus" / "BoneUltrasound_L14_config.xml"
-    )
+    calibration = load_calibration(shared_data / "plus" / "BoneUltrasound_L14_config.xml")
     assert calibration.A_probe_pixel.shape == (4, 4)
     assert all(0.05 < s < 0.3 for s in calibration.spacing_mm)
 

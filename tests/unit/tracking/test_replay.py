@@ -75,16 +75,14 @@ class FakeServer:
 
         def recv_into(buffer: memoryview) -> int:
             nonlocal data
-            buffer[:] = data[: len(buffer)]
-            data = data[len(buffer) :]
-            return len(buffer)
+            n_bytes = min(len(buffer), len(data))
+            buffer[:n_bytes] = data[:n_bytes]
+            data = data[n_bytes:]
+            return n_bytes
 
         reader = wire.MessageReader(recv_into)
-        raw = reader.receive() or reader.receive()
-        assert raw is not None
-        record = wire.decode(wire.open_message(raw))
-        assert record is not None
-        self.sent.append(record)
+        (raw,) = reader.receive() or reader.receive()
+        self.sent += wire.decode(wire.open_message(raw))
         self.waits.append(wait)
 
     def drain(self, timeout_s: float) -> bool:
