@@ -14,7 +14,7 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(
 # and libgomp, Qt's xcb plugin the xcb family, a machine without a screen Xvfb.
 PACKAGES := libusb-1.0-0 libgl1 libegl1 libgomp1 libdbus-1-3 libfontconfig1 libxkbcommon-x11-0 \
 	libxcb-cursor0 libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-randr0 \
-	libxcb-render-util0 libxcb-shape0 libxcb-xinerama0 libglib2.0-0 xvfb
+	libxcb-render-util0 libxcb-shape0 libxcb-xinerama0 libglib2.0-0 fonts-dejavu-core xvfb
 
 demo: $(VENV)/.demo
 	$(BIN)/navapp demo $(if $(SWEEP),--sweep "$(SWEEP)") $(foreach mesh,$(CT),--ct "$(mesh)")

@@ -214,7 +214,9 @@ def _door() -> int:
     except typer.Exit as ending:
         return ending.exit_code
     except TyperException as error:
-        return _say(error.format_message(), _WRONG_INPUT)
+        # Without a message, what was wrong has been said: the help was shown.
+        message = error.format_message()
+        return _say(message, _WRONG_INPUT) if message else _WRONG_INPUT
     except (KeyboardInterrupt, typer.Abort):
         return _say("interrupted", _INTERRUPTED)
     except SessionError as error:

@@ -21,6 +21,7 @@ from navapp.latency import Stage
 from navapp.session import Session
 from recon.back_projection import back_project
 from recon.coverage import seen_fraction
+from recon.errors import ReconError
 from recon.mesh_io import write_cloud_ply
 from recon.metrics import cloud_to_surface, points_to_cloud
 from recon.point_cloud import CloudSnapshot
@@ -82,15 +83,18 @@ def save(result: Result, session: Session, folder: Path) -> None:
     ------
     SessionError : naming the file that cannot be written.
     """
+    text = json.dumps(result.report, indent=2, allow_nan=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_cloud_ply(folder / "cloud.ply", result.cloud, session.scene.frame, result.distance_mm)
-        (folder / "session.toml").write_text(_session_toml(session), encoding="utf-8")
-        text = json.dumps(result.report, indent=2, allow_nan=False)
         (folder / "report.json").write_text(text + "\n", encoding="utf-8")
+        (folder / "session.toml").write_text(_session_toml(session), encoding="utf-8")
+        cloud = folder / "cloud.ply"
+        write_cloud_ply(cloud, result.cloud, session.scene.frame, result.distance_mm)
     except OSError as error:
         where = error.filename or folder
         raise SessionError(f"{where}: cannot be written: {error.strerror}") from None
+    except ReconError as error:
+        raise SessionError(str(error)) from None
 
 
 def summary(report: Mapping[str, Any]) -> str:

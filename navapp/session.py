@@ -31,6 +31,7 @@ from navapp.warm_up import warm_up
 from recon.surface import TriangleMesh
 from tracking.messages import ImageFrame, PoseSample, PoseStatus
 from tracking.pose_buffer import PoseBuffer
+from tracking.pose_path import tool_of
 
 logger = logging.getLogger(__name__)
 
@@ -296,7 +297,7 @@ class Session:
         for name in path.streams:
             age_s = self._streams.pose_age_s(name, now_s)
             if age_s > _POSE_LOST_AFTER_S:
-                return False, f"{name} lost for {age_s:.1f} s"
+                return False, f"{tool_of(name)} lost {age_s:.1f} s"
         if self._last_drop in _POSE_REASONS:
             return False, _POSE_REASONS[self._last_drop]
         return True, "tracking OK"

@@ -3,6 +3,9 @@
 Frames need not be exact, only their bone line must; what is simulated is what makes bone hard to
 find: speckle that moves with the tissue, bright layers that are no bone, an echo that fades with
 incidence, and the cue that tells bone from all others, the shadow below.
+
+The kernels do without Numba's fastmath (a millisecond per image): with it, grey values change with
+whether a kernel was just compiled or came from the cache, and a seed would not name one image.
 """
 
 from __future__ import annotations
@@ -216,7 +219,7 @@ def _speckle_volume(rng: np.random.Generator) -> Volume:
     return np.clip(_GREY_MEAN + _GREY_STD * scaled, 0.0, 255.0).astype(np.uint8)
 
 
-@numba.njit(cache=True, nogil=True)  # not fastmath: it has to know a NaN
+@numba.njit(cache=True, nogil=True)
 def _paint_line(canvas: Canvas, v_px: Array, peak: Array, rise_px: float, fall_px: float) -> None:
     """Raise the canvas to a line with one place per column; NaN in `v_px` or `peak` leaves it out.
 
@@ -234,7 +237,7 @@ def _paint_line(canvas: Canvas, v_px: Array, peak: Array, rise_px: float, fall_p
             canvas[v, u] = max(canvas[v, u], peak[u] * bell * bell * bell)
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@numba.njit(cache=True, nogil=True)
 def _sample(volume: Volume, z: float, y: float, x: float) -> float:
     """Trilinear value of the periodic volume."""
     z_floor, y_floor, x_floor = np.floor(z), np.floor(y), np.floor(x)
@@ -250,7 +253,7 @@ def _sample(volume: Volume, z: float, y: float, x: float) -> float:
     return near + fz * (far - near)
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@numba.njit(cache=True, nogil=True)
 def _compose(image: NDArray[np.uint8], echoes: Canvas, scene: _Scene) -> None:
     """Tissue, shadow, echoes and noise, row by row; `echoes` is used up.
 
@@ -296,7 +299,7 @@ def _compose(image: NDArray[np.uint8], echoes: Canvas, scene: _Scene) -> None:
             image[v, u] = np.uint8(min(grey, white))
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True, inline="always")
+@numba.njit(cache=True, nogil=True, inline="always")
 def _voxel(volume_from_pixel: Array, u: int, v: int) -> tuple[float, float, float]:
     m = volume_from_pixel
     return (
@@ -306,7 +309,7 @@ def _voxel(volume_from_pixel: Array, u: int, v: int) -> tuple[float, float, floa
     )
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@numba.njit(cache=True, nogil=True)
 def _streak(volume: Volume, origin: Array, z: float, y: float, x: float) -> float:
     """The fibrous pattern: the same grain drawn out, fine fibres within broad patches."""
     fibres = _sample(volume, origin[0] + z / 6.0, origin[1] + y / 2.2, origin[2] + x / 14.0)
@@ -315,7 +318,7 @@ def _streak(volume: Volume, origin: Array, z: float, y: float, x: float) -> floa
     return bright + np.float32(0.4) * (patches - np.float32(_GREY_MEAN))
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@numba.njit(cache=True, nogil=True)
 def _smear(light: Canvas, light_smear: float, echo: Canvas, echo_smear: float) -> None:
     """Blur two rows sideways, in place: the beam is wider than a column."""
     pass_light, pass_echo = np.float32(light_smear), np.float32(echo_smear)

@@ -18,7 +18,7 @@ from recon.kernels import squared_distance_to_triangle
 
 Array = NDArray[np.float64]
 
-_LEAF_SIZE = 4  # triangles; measured best of 2, 4, 8 on a 44,000-face fibula
+_LEAF_SIZE = 4  # triangles; 2 is 3 % faster with twice the boxes, 8 is 18 % slower
 
 
 @dataclass(frozen=True, slots=True)

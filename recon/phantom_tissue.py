@@ -16,11 +16,22 @@ from tracking.transforms import Matrix
 
 Array = NDArray[np.float64]
 
-# Depth of each surface below the skin, relative to the bone's own: the skin, a septum in the fat,
-# three fasciae above the bone's top and two beside it.
-_RELATIVE_DEPTHS = np.array((0.0, 0.2, 0.42, 0.66, 0.88, 1.35, 1.8))
-N_LAYERS = len(_RELATIVE_DEPTHS)
-_LAST_ABOVE_BONE = 4
+# One row per surface, from the skin down: depth below the skin relative to the bone's own; how
+# far it strays from that, mm; grey values of the dimmest and the brightest; how patchy it is.
+_SURFACES = np.array(
+    [
+        (0.00, 0.3, 190.0, 260.0, 0.08),  # skin
+        (0.20, 0.5, 90.0, 180.0, 0.45),  # a septum in the fat
+        (0.42, 0.5, 170.0, 290.0, 0.35),  # fasciae above the bone, as bright as it
+        (0.66, 0.7, 170.0, 290.0, 0.35),
+        (0.88, 0.5, 100.0, 230.0, 0.50),
+        (1.35, 1.5, 100.0, 200.0, 0.50),  # and beside it
+        (1.80, 1.5, 80.0, 180.0, 0.50),
+    ]
+)
+_RELATIVE_DEPTH, _ROUGHNESS_MM, _DIMMEST, _BRIGHTEST, _PATCHINESS = _SURFACES.T
+_N_SURFACES = len(_SURFACES)
+_NEAREST_BONE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +92,12 @@ class Tissue:
         self._depth_mm = rng.uniform(*bone_depth_mm)
         self._depth_phase_rad = rng.uniform(0.0, 2.0 * np.pi)
         self._limb_radius_mm = rng.uniform(60.0, 120.0)
-        roughness_mm = np.array((0.3, 0.5, 0.5, 0.7, 0.5, 1.5, 1.5))
-        self._shape = Waves.random(rng, roughness_mm, (25.0, 70.0))
-        self._peak = rng.uniform(
-            (190.0, 90.0, 170.0, 170.0, 100.0, 100.0, 80.0),
-            (260.0, 180.0, 290.0, 290.0, 230.0, 200.0, 180.0),
-        )
-        patchiness = np.array((0.08, 0.45, 0.35, 0.35, 0.5, 0.5, 0.5))
-        self._patches = Waves.random(rng, patchiness, (6.0, 40.0))
+        self._shape = Waves.random(rng, _ROUGHNESS_MM, (25.0, 70.0))
+        self._peak = rng.uniform(_DIMMEST, _BRIGHTEST)
+        self._patches = Waves.random(rng, _PATCHINESS, (6.0, 40.0))
         self._bone_patches = Waves.random(rng, np.array((0.15,)), (4.0, 25.0))
-        self._wrapping_mm = rng.uniform(0.0, 3.0, N_LAYERS) * (_RELATIVE_DEPTHS < 1.0)
-        self._wrapping_mm[0] = 0.0
+        is_over_bone = (_RELATIVE_DEPTH > 0.0) & (_RELATIVE_DEPTH < 1.0)
+        self._wrapping_mm = rng.uniform(0.0, 3.0, _N_SURFACES) * is_over_bone
         self._gaps_mm = rng.uniform(
             (-25.0, -0.45 * bone.length_mm), (25.0, 0.45 * bone.length_mm), (5, 2)
         )
@@ -111,14 +117,14 @@ class Tissue:
         of the error. Only every eighth column is computed, the layers being smooth.
         """
         u_px = np.linspace(0.0, width_px - 1.0, max(2, width_px // 8))
-        v_px = np.zeros((N_LAYERS, len(u_px)))
+        v_px = np.zeros((_N_SURFACES, len(u_px)))
         (x_u, x_v, _, x_0), (y_u, y_v, _, y_0), (z_u, z_v, _, z_0) = A_bone_pixel[:3]
         for _ in range(4):
             x_mm = x_u * u_px + x_v * v_px + x_0
             z_mm = z_u * u_px + z_v * v_px + z_0
             v_px = (self._layers_mm(x_mm, z_mm) - y_0 - y_u * u_px) / y_v
         peak = self._peak[:, None] * np.clip(0.75 + self._patches.at(x_mm, z_mm), 0.0, 1.0)
-        near_bone = slice(_LAST_ABOVE_BONE, _LAST_ABOVE_BONE + 1)
+        near_bone = slice(_NEAREST_BONE, _NEAREST_BONE + 1)
         bone_patches = self._bone_patches.at(x_mm[near_bone], z_mm[near_bone])
         contact_loss = self._contact_loss(x_mm[0], z_mm[0])
 
@@ -141,7 +147,7 @@ class Tissue:
         """y of every surface at its own places (K, N); the layers near the bone bulge over it."""
         centre_x_mm = self._bone.centre_mm(z_mm)[..., 0]
         bulge = np.exp(-(((x_mm - centre_x_mm) / (1.6 * self._bone.shaft_radius_mm)) ** 2))
-        depth_mm = _RELATIVE_DEPTHS[:, None] * self._bone_depth_mm(z_mm)
+        depth_mm = _RELATIVE_DEPTH[:, None] * self._bone_depth_mm(z_mm)
         depth_mm += self._wrapping_mm[:, None] * (1.0 - bulge)
         return self.skin_mm(x_mm, z_mm) + depth_mm + self._shape.at(x_mm, z_mm)
 

@@ -50,7 +50,7 @@ def find_path(names: Collection[str], probe: str, reference: str) -> PosePath | 
     In this order: poses in CT space, poses in the reference's space, both in a third space.
     A `probe` that is the name of a stream outside IGSIO's rule is taken as T_reference_probe.
     """
-    probe_tool, reference_tool = _tool(probe), _tool(reference)
+    probe_tool, reference_tool = tool_of(probe), tool_of(reference)
     if f"{probe_tool}To{CT_TOOL}" in names:
         return PosePath("ct", f"{probe_tool}To{CT_TOOL}")
     if f"{probe_tool}To{reference_tool}" in names:
@@ -66,6 +66,7 @@ def find_path(names: Collection[str], probe: str, reference: str) -> PosePath | 
     return None
 
 
-def _tool(name: str) -> str:
+def tool_of(name: str) -> str:
+    """What moves: Probe of the stream ProbeToTracker; any other name is itself."""
     parsed = parse_transform_name(name)
     return name if parsed is None else parsed.source

@@ -60,7 +60,7 @@ def open_window(
     clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[MainWindow, Bridge]:
     """Show the window over `engine` and start its timer; `application()` exists already."""
-    window = MainWindow(title, spacing_mm, engine.surface)
+    window = MainWindow(title, spacing_mm)
     bridge = Bridge(engine, window, after_tick, clock)
     window.closing.connect(bridge.stop)
     window.show()

@@ -33,7 +33,7 @@ class Engine(Protocol):
 
     @property
     def surface(self) -> TriangleMesh | None:
-        """The CT surface in the frame of the cloud; read once, when the window opens."""
+        """The CT surface in the frame of the cloud; None until that frame is known to be CT's."""
 
     def status(self) -> SessionStatus:
         """A consistent look at the session; cheap enough for 10 calls a second."""
@@ -94,6 +94,7 @@ class Bridge(QObject):
     def _show_status(self, status: SessionStatus) -> None:
         self._window.status_row.show_status(status)
         self._window.scene_view.set_frame(status.frame)
+        self._window.scene_view.set_surface(self._engine.surface)
 
     def _show_age(self, now_s: float) -> None:
         if self._t_view_s is None:

@@ -14,10 +14,10 @@ from navapp.gui.image_view import ImageView
 from navapp.gui.scene_view import SceneView
 from navapp.gui.status_bar import StatusRow
 from navapp.gui.words import DISCLAIMER
-from recon.surface import TriangleMesh
 
 _IMAGE_SHARE, _SCENE_SHARE = 42, 58
 _SIZE_PX = (1600, 900)
+_MIN_SIZE_PX = (1200, 640)
 _MARGIN_PX = 10
 
 
@@ -26,14 +26,12 @@ class MainWindow(QMainWindow):
 
     closing = Signal()
 
-    def __init__(
-        self, title: str, spacing_mm: tuple[float, float], surface: TriangleMesh | None
-    ) -> None:
+    def __init__(self, title: str, spacing_mm: tuple[float, float]) -> None:
         super().__init__()
         self.setWindowTitle(title)
         self.status_row = StatusRow()
         self.image_view = ImageView(spacing_mm)
-        self.scene_view = SceneView(surface)
+        self.scene_view = SceneView()
         views = QHBoxLayout()
         views.setSpacing(_MARGIN_PX)
         views.addWidget(self.image_view, _IMAGE_SHARE)
@@ -46,6 +44,7 @@ class MainWindow(QMainWindow):
         layout.addLayout(views, 1)
         self.setCentralWidget(central)
         self._add_menus()
+        self.setMinimumSize(*_MIN_SIZE_PX)
         self.resize(*_SIZE_PX)
 
     def closeEvent(self, event: QCloseEvent) -> None:
@@ -82,6 +81,6 @@ def about_text() -> str:
         f"<p><b>{DISCLAIMER}</b></p>"
         f"<p>Python {platform.python_version()}, {versions}.</p>"
         "<p>Licence: Apache-2.0.</p>"
-        "<p>The network was trained with UltraBones100k (Wu et al. 2025, CC BY 4.0).</p>"
+        "<p>The network that ships was trained with UltraBones100k (Wu et al. 2025, CC BY 4.0).</p>"
         f"<p style='color:{style.MUTED}'>Qt is used under the LGPL version 3.</p>"
     )

@@ -48,7 +48,7 @@ class SceneView(GLViewWidget):
 
     mousePos: QPointF  # pyqtgraph's: where the drag was last  # noqa: N815
 
-    def __init__(self, surface: TriangleMesh | None) -> None:
+    def __init__(self) -> None:
         super().__init__(rotationMethod="quaternion")
         # A native window of its own: else Qt composes the WHOLE window through OpenGL for each
         # new live image, which in software costs 20 ms of CPU every time.
@@ -62,11 +62,7 @@ class SceneView(GLViewWidget):
         self.plane = PlaneItem()
         self.addItem(self.cloud)
         self.addItem(self.plane)
-        if surface is not None:  # translucent, so last
-            scalars = np.zeros(len(surface.vertices_mm), dtype=np.float32)
-            colours = np.array((_SURFACE_RGBA, _SURFACE_RGBA), dtype=np.uint8)
-            self.addItem(SurfaceItem(surface, scalars, colours))
-        self._surface = surface
+        self._surface: TriangleMesh | None = None
         self._view: LiveView | None = None
         self._is_changed = False
         self._is_camera_ours = True
@@ -84,6 +80,19 @@ class SceneView(GLViewWidget):
         """Show `view` at the next refresh that is due."""
         self._view = view
         self._is_changed = True
+
+    def set_surface(self, surface: TriangleMesh | None) -> None:
+        """Show the CT surface; it is given once, when the scene is known to be in CT space."""
+        if surface is None or surface is self._surface:
+            return
+        self._surface = surface
+        scalars = np.zeros(len(surface.vertices_mm), dtype=np.float32)
+        colours = np.array((_SURFACE_RGBA, _SURFACE_RGBA), dtype=np.uint8)
+        self.makeCurrent()
+        self.addItem(SurfaceItem(surface, scalars, colours))  # translucent, so last
+        self.doneCurrent()
+        if self._is_camera_ours:
+            self._fit()
 
     def set_stale(self, is_stale: bool) -> None:
         """Dim the live image where it is no longer live."""

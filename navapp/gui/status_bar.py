@@ -18,6 +18,8 @@ from navapp.state import SessionState, SessionStatus
 _HEIGHT_PX = 76
 _PADDING_PX = 14
 _MARK_PX = 14
+_TEXT_PX = 32
+_WIDE_PX = 1500  # a narrower window has smaller values rather than cut ones
 _DASH = "\u2013"
 
 
@@ -133,18 +135,19 @@ class Chip(QWidget):
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(QColor(style.PANEL))
         painter.drawRoundedRect(self.rect(), 8, 8)
-        left = _PADDING_PX
+        self._paint_text(painter, 0, 4, self.caption, style.MUTED, style.SMALL_PX)
+        indent = 0
         if self.reading.level not in (Level.PLAIN, Level.OFF):
-            self._paint_mark(painter, QRectF(left, 44, _MARK_PX, _MARK_PX))
-        self._paint_text(painter, left, 8, self.caption, style.MUTED, style.SMALL_PX)
-        if self.reading.level not in (Level.PLAIN, Level.OFF):
-            left += _MARK_PX + 8
+            self._paint_mark(painter, QRectF(_PADDING_PX, 45, _MARK_PX, _MARK_PX))
+            indent = _MARK_PX + 8
         colour = style.MUTED if self.reading.level is Level.OFF else style.TEXT
-        self._paint_text(painter, left, 36, self.reading.value, colour, style.LARGE_PX)
+        size_px = style.LARGE_PX if self.window().width() >= _WIDE_PX else style.SMALL_PX
+        self._paint_text(painter, indent, 36, self.reading.value, colour, size_px)
         painter.end()
 
     def _paint_mark(self, painter: QPainter, place: QRectF) -> None:
         """Disc, triangle or square: fine, look, problem."""
+        painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(QColor(self.reading.level.value))
         if self.reading.level is Level.OK:
             painter.drawEllipse(place)
@@ -155,13 +158,17 @@ class Chip(QWidget):
             painter.drawRect(place)
 
     def _paint_text(
-        self, painter: QPainter, left: int, top: int, text: str, colour: str, size_px: int
+        self, painter: QPainter, indent: int, top: int, text: str, colour: str, size_px: int
     ) -> None:
         painter.setFont(style.font(size_px))
         painter.setPen(QColor(colour))
-        width = self.width() - left - _PADDING_PX // 2
-        fitted = painter.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, width)
-        painter.drawText(QRectF(left, top, width, size_px + 8), Qt.AlignmentFlag.AlignLeft, fitted)
+        left = _PADDING_PX + indent
+        place = QRectF(left, top, self.width() - left - _PADDING_PX // 2, _TEXT_PX)
+        fitted = painter.fontMetrics().elidedText(
+            text, Qt.TextElideMode.ElideRight, int(place.width())
+        )
+        flags = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
+        painter.drawText(place, flags, fitted)
 
 
 class StatusRow(QWidget):

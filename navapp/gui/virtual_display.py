@@ -87,13 +87,18 @@ def virtual_display() -> Iterator[str]:
 
 def _start_server() -> tuple[subprocess.Popen[bytes], str]:
     read_end, write_end = os.pipe()
+    # Should this process be killed, the server goes too.
+    follow_us = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
+    command = ["Xvfb", "-displayfd", str(write_end), "-screen", "0", SCREEN, "-nolisten", "tcp"]
     try:
         server = subprocess.Popen(
-            ["Xvfb", "-displayfd", str(write_end), "-screen", "0", SCREEN, "-nolisten", "tcp"],
+            follow_us + command,
             pass_fds=(write_end,),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            # Ctrl-C is for us alone: without its display Qt would end the process at once.
+            start_new_session=True,
         )
     finally:
         os.close(write_end)

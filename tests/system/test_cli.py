@@ -108,6 +108,11 @@ def test_demo_of_a_record_without_a_window(navapp: Navapp, record: Path, tmp_pat
     assert frames["received"] == frames["processed"] + sum(frames["skipped"].values())
 
 
+def test_results_that_cannot_be_written(navapp: Navapp, record: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file where the folder should be")
+    navapp("reconstruct", record, "--out", tmp_path / "out").says(1, "out", "cannot be written")
+
+
 # -- wrong input: exit code 2, before anything connects ------------------------------------------
 
 

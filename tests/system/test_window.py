@@ -307,6 +307,20 @@ def test_the_surface_lets_the_points_on_it_show(qapp: QApplication) -> None:
         assert changed.sum() > 1_000
 
 
+def test_a_surface_that_finds_its_place_later_is_shown_then(qapp: QApplication) -> None:
+    """A recorded sweep says only with its first pose that it lies in CT space."""
+    corners = np.array([(x, 0.0, z) for x in (-30, 30) for z in (-30, 60)], dtype=np.float64)
+    faces = np.array(((0, 2, 1), (1, 2, 3)), dtype=np.int32)
+    session = _Session()
+    with _stage(qapp, session) as stage:
+        stage.show(_view())
+        before = _grab(stage.window.scene_view)
+        session.surface = TriangleMesh(corners, faces)
+        stage.show(_view())
+        after = _grab(stage.window.scene_view)
+        assert (np.abs(after - before).max(axis=-1) > 15).sum() > 10_000
+
+
 def test_the_camera_follows_the_growing_scan_until_somebody_takes_the_mouse(
     stage: _Stage,
 ) -> None:

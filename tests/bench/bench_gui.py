@@ -1,0 +1,204 @@
+"""What the window costs: GUI work per tick, and bringing new points to the GPU.
+
+    python tests/bench/bench_gui.py [--seconds S] [--points N] [--json]
+
+Work per tick is the CPU time of the GUI thread for one round of the bridge, with uploads and the
+paint of the live image and without the drawing of the 3D scene, while 950x811 images come at
+60 Hz into a cloud of a million points. The upload is compared with what a plain pyqtgraph program
+does (np.concatenate, then GLScatterPlotItem.setData), alternating in the same run. A display is
+made with Xvfb where there is none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+
+import numpy as np
+from numpy.typing import NDArray
+from OpenGL import GL
+from pyqtgraph.opengl import GLScatterPlotItem
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication
+
+from inference.postprocess import BoneLine
+from navapp.gui.app import application, close_window, open_window
+from navapp.gui.gl_items import CloudItem
+from navapp.gui.virtual_display import has_display, virtual_display
+from navapp.state import LiveView, SessionState, SessionStatus
+from recon.surface import TriangleMesh
+from tracking.messages import ImageFrame, Stamps
+
+_ROWS, _COLUMNS = 811, 950
+_SPACING_MM = 0.054
+_NEW_POINTS = 500  # of a frame, after the voxel grid
+_SETTLING_S = 3.0
+_GOAL_TICK_P95_MS = 8.0
+_GOAL_APPEND_RATIO = 20.0
+
+
+class _Stream:
+    """An engine with a new frame at every tick; it is its own source of views."""
+
+    surface: TriangleMesh | None = None
+
+    def __init__(self, n_points: int, seconds: float) -> None:
+        self.n_shown = 0
+        self._n_frames = 0
+        self._first = n_points
+        self._cloud_mm = _cloud(n_points + int(100 * seconds) * _NEW_POINTS)
+        shape = (8, _ROWS, _COLUMNS)
+        self._images = np.random.default_rng(0).integers(0, 235, shape, dtype=np.uint8)
+        self._images.setflags(write=False)
+        self._A_target_pixel = np.diag((_SPACING_MM, _SPACING_MM, 1.0, 1.0))
+        u = np.arange(100.0, 800.0)
+        self._line = BoneLine(
+            np.column_stack((u, 400 + 100 * np.sin(u / 90))), np.ones(u.size, dtype=np.float32)
+        )
+
+    @property
+    def views(self) -> _Stream:
+        return self
+
+    def __iter__(self) -> Iterator[LiveView]:
+        while True:
+            yield self.take()
+
+    def take(self, timeout_s: float | None = None) -> LiveView:
+        now_s = time.perf_counter()
+        self._n_frames += 1
+        pixels = self._images[self._n_frames % len(self._images)]
+        frame = ImageFrame("Image", pixels, Stamps(0.0, now_s), now_s)
+        n = self._first + self._n_frames * _NEW_POINTS
+        return LiveView(frame, self._line, self._A_target_pixel, None, self._cloud_mm[:n], now_s)
+
+    def status(self) -> SessionStatus:
+        return SessionStatus(
+            state=SessionState.RUNNING,
+            detail="",
+            image_rate_hz=60.0 + self._n_frames % 7,
+            pose_rate_hz=100.0 + self._n_frames % 9,
+            is_tracking_ok=True,
+            tracking="Tracking OK",
+            provider="CPUExecutionProvider",
+            provider_reason="",
+            infer_p50_ms=5.0 + self._n_frames % 3,
+            end_to_end_p95_ms=40.0 + self._n_frames % 5,
+            n_received=self._n_frames,
+            n_processed=self._n_frames,
+            skipped={},
+            n_points=self._first + self._n_frames * _NEW_POINTS,
+            frame="ct",
+        )
+
+    def note_shown(self, view: LiveView, t_shown_s: float) -> None:
+        self.n_shown += 1
+
+
+def tick_work(n_points: int, seconds: float) -> dict[str, float]:
+    """Percentiles of the bridge's work, ms, over `seconds` of a running window."""
+    application()
+    stream = _Stream(n_points, seconds + _SETTLING_S)
+    window, bridge = open_window(stream, title="bench", spacing_mm=(_SPACING_MM, _SPACING_MM))
+    _run_events(_SETTLING_S)  # the first upload, and the draw budget settles
+    bridge.work_s.clear()
+    n_shown = stream.n_shown
+    _run_events(seconds)
+    work_ms = np.array(bridge.work_s) * 1e3
+    result = {
+        "n_ticks": float(len(work_ms)),
+        "tick_p50_ms": float(np.percentile(work_ms, 50)),
+        "tick_p95_ms": float(np.percentile(work_ms, 95)),
+        "goal_tick_p95_ms": _GOAL_TICK_P95_MS,
+        "shown_hz": (stream.n_shown - n_shown) / seconds,
+        "points": float(window.scene_view.cloud.n_points),
+        "stride": float(window.scene_view.budget.stride),
+    }
+    close_window(window)
+    return result
+
+
+def append_cost(n_points: int, n_rounds: int = 30) -> dict[str, float]:
+    """CPU time of adding `_NEW_POINTS` points, median of alternating rounds, ms."""
+    application()
+    window, bridge = open_window(
+        _Stream(1, 1.0), title="bench", spacing_mm=(_SPACING_MM, _SPACING_MM)
+    )
+    bridge.stop()
+    QApplication.processEvents()
+    window.scene_view.makeCurrent()
+    cloud_mm = _cloud(n_points + n_rounds * _NEW_POINTS)
+    append, naive_append = _appender(cloud_mm), _naive_appender(cloud_mm)
+    append(n_points)
+    naive_append(n_points)
+    sizes = [n_points + (i + 1) * _NEW_POINTS for i in range(n_rounds)]
+    costs_ms = np.array([(_cpu_ms(append, n), _cpu_ms(naive_append, n)) for n in sizes])
+    window.scene_view.doneCurrent()
+    close_window(window)
+    return {
+        "append_ms": float(np.median(costs_ms[:, 0])),
+        "concatenate_setdata_ms": float(np.median(costs_ms[:, 1])),
+        "ratio": float(np.median(costs_ms[:, 1] / costs_ms[:, 0])),
+        "goal_ratio": _GOAL_APPEND_RATIO,
+    }
+
+
+def _appender(cloud_mm: NDArray[np.float32]) -> Callable[[int], None]:
+    item = CloudItem()
+    return lambda n: item.upload(cloud_mm[:n])
+
+
+def _naive_appender(cloud_mm: NDArray[np.float32]) -> Callable[[int], None]:
+    item = GLScatterPlotItem(pos=cloud_mm[:0])
+    grown_mm = cloud_mm[:0]
+
+    def append(n: int) -> None:
+        nonlocal grown_mm
+        grown_mm = np.concatenate((grown_mm, cloud_mm[len(grown_mm) : n]))
+        item.setData(pos=grown_mm)
+        item.upload_vbo(item.m_vbo_position, item.pos)  # what its paint does before it draws
+
+    return append
+
+
+def _cpu_ms(append: Callable[[int], None], n: int) -> float:
+    start_s = time.thread_time()
+    append(n)
+    GL.glFinish()
+    return (time.thread_time() - start_s) * 1e3
+
+
+def _cloud(n_points: int) -> NDArray[np.float32]:
+    cloud_mm = np.random.default_rng(0).normal(0.0, 30.0, (n_points, 3)).astype(np.float32)
+    cloud_mm.setflags(write=False)
+    return cloud_mm
+
+
+def _run_events(seconds: float) -> None:
+    end_s = time.perf_counter() + seconds
+    while (left_s := end_s - time.perf_counter()) > 0.0:
+        QTest.qWait(max(1, int(min(left_s, 0.1) * 1e3)))
+
+
+def main() -> None:
+    """Measure, print a table, and with --json a line of JSON."""
+    parser = argparse.ArgumentParser(description="What the window costs.")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of the running window")
+    parser.add_argument("--points", type=int, default=1_000_000, help="in the cloud at the start")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON as well")
+    arguments = parser.parse_args()
+    with nullcontext() if has_display() else virtual_display():
+        figures = tick_work(arguments.points, arguments.seconds)
+        figures |= append_cost(arguments.points)
+        application().shutdown()
+    for name, value in figures.items():
+        print(f"{name:24} {value:12,.3f}")
+    if arguments.json:
+        print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
