@@ -142,7 +142,12 @@ def run(
     out = out or Path("out") / datetime.now().strftime("run-%Y%m%d-%H%M%S")
     with ExitStack() as stack:
         window = None if headless else _window("navapp", out, stack, needs_screen=True)
-        feed = LiveFeed(settings.server, until_closed=until_closed, gives_up=headless)
+        feed = LiveFeed(
+            settings.server,
+            until_closed=until_closed,
+            gives_up=headless,
+            more_servers=settings.more_servers,
+        )
         return _run(settings, equipment, feed, window, out, seconds)
 
 

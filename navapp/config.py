@@ -29,6 +29,15 @@ class ServerSettings(_Section):
     port: Annotated[int, Field(ge=1, le=65535)] = 18944
     connect_timeout_s: Positive = 10.0
     """Without a window, a session ends when no server answers for this long."""
+    silence_timeout_s: NonNegative = 2.0
+    """A server that has sent nothing for so long is dead and connected to anew. 0: never, for
+    servers that send on change only."""
+    reconnect: bool = True
+    """False where a person at the server must approve each connection."""
+    tracking_period_ms: Annotated[int, Field(ge=1)] | None = None
+    """Ask for TDATA this often; some trackers send poses only when asked."""
+    filter_image_stamps: bool = False
+    """Take the jitter out of a frame grabber's stamps, by the FrameNumber that PlusServer sends."""
 
 
 class StreamSettings(_Section):
@@ -78,6 +87,8 @@ class Settings(_Section):
     """Everything a session is told."""
 
     server: ServerSettings = ServerSettings()
+    more_servers: tuple[ServerSettings, ...] = ()
+    """Further servers: the tracker's, where the images come from a scanner's own."""
     streams: StreamSettings = StreamSettings()
     matching: MatchingSettings = MatchingSettings()
     model: ModelSettings = ModelSettings()

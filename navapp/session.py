@@ -29,6 +29,7 @@ from navapp.stream_watch import StreamWatch
 from navapp.tally import Tally
 from navapp.warm_up import warm_up
 from recon.surface import TriangleMesh
+from tracking.clock import Clocks
 from tracking.messages import ImageFrame, PoseSample, PoseStatus
 from tracking.pose_buffer import PoseBuffer
 from tracking.pose_path import tool_of
@@ -79,6 +80,7 @@ class Session:
         self.tally = Tally()
         self.latency = LatencyLog()
         self.poses = PoseBuffer()
+        self.clocks = Clocks()
         self.scene = Scene(settings.geometry.voxel_size_mm, equipment.registration)
         self.failure: Exception | None = None
         self.t_started_s = float("nan")  # perf_counter() when it began to connect
@@ -95,6 +97,7 @@ class Session:
         matching = settings.matching
         self.matcher = PoseMatcher(
             self.poses,
+            self.clocks,
             probe=settings.streams.probe,
             reference=settings.streams.reference,
             image_lag_s=equipment.image_lag_s,
@@ -113,9 +116,10 @@ class Session:
         self._feed = feed
         self._stop = threading.Event()
         self._is_started = False
-        self._link = "not connected"
-        self._is_link_up = False
+        # By server: the sentence about its connection, and whether that is up.
+        self._links: dict[str, tuple[str, bool]] = {}
         self._misfit: str | None = None
+        self._is_depth_told = True  # until an image says nothing about it
         self._last_drop: DropReason | None = None
         self._threads = [
             threading.Thread(target=self._receive, name="receive"),
@@ -202,6 +206,7 @@ class Session:
         height, width = frame.pixels.shape
         misfit = self.equipment.misfit((width, height), frame.spacing_mm)
         self._note_misfit(misfit.sentence if misfit else None)
+        self._is_depth_told = frame.spacing_mm not in (None, (1.0, 1.0))
         if misfit is not None:
             self.tally.image_skipped(misfit.reason)
         elif self._frames.put(frame) is not None:
@@ -228,11 +233,11 @@ class Session:
         """Poses whose checksum was wrong."""
         self.tally.poses_damaged(n)
 
-    def link(self, sentence: str, *, is_up: bool) -> None:
-        """A lost link forgets the poses: stamps of a restarted server may begin anew."""
-        if self._is_link_up and not is_up:
-            self.poses.clear()
-        self._link, self._is_link_up = sentence, is_up
+    def link(self, server: str, sentence: str, *, is_up: bool) -> None:
+        """A new link forgets the old one's poses: a restarted server's stamps may begin anew."""
+        if is_up:
+            self.poses.clear(server)
+        self._links[server] = (sentence, is_up)
         logger.info("%s", sentence)
 
     # -- threads ----------------------------------------------------------------------------------
@@ -281,14 +286,19 @@ class Session:
             return SessionState.IDLE, "session ended" if self._is_started else "not started"
         if self._stop.is_set():
             return SessionState.STOPPING, "stopping"
-        if not self._is_link_up:
+        links = tuple(self._links.values())
+        down = [sentence for sentence, is_up in links if not is_up]
+        if down or not links:
             is_reconnecting = self.tally.frames.received > 0
             state = SessionState.DEGRADED if is_reconnecting else SessionState.CONNECTING
-            return state, self._link
-        problem = self._streams.problem(now_s) or self._misfit
+            return state, "; ".join(down) or "not connected"
+        problem = self._streams.problem(now_s) or self._misfit or self.clocks.problem
         if problem is not None:
             return SessionState.DEGRADED, problem
-        return SessionState.RUNNING, self._link
+        sentences = [sentence for sentence, _ in links]
+        if not self._is_depth_told:
+            sentences.append("depth unverified: the images do not state their spacing")
+        return SessionState.RUNNING, "; ".join(sentences)
 
     def _tracking(self, now_s: float) -> tuple[bool, str]:
         path = self.matcher.path

@@ -11,11 +11,20 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+from typing import TypeVar
 
+from tracking.clock import SenderClock
 from tracking.errors import LinkError, WireError
-from tracking.messages import Capability, ImageFrame, PoseSample, StatusReport, TextMessage
+from tracking.messages import (
+    Capability,
+    ImageFrame,
+    PoseSample,
+    StatusReport,
+    TextMessage,
+    TimeBase,
+)
 from tracking.sockets import address_text, connect, reason, receiver, send_parts, shut_down
 from tracking.wire import (
     CAPABILITY,
@@ -46,6 +55,7 @@ _MAX_STREAMS = 256
 _OTHER_STREAMS = ("*", "*")  # counts what comes beyond them
 _DECODED_TYPES = POSE_TYPES | {IMAGE, STATUS, STRING, CAPABILITY}
 
+Timed = TypeVar("Timed", ImageFrame, PoseSample)
 SmallRecord = StatusReport | TextMessage | Capability
 
 
@@ -143,6 +153,8 @@ class Client:
     on_record : called with every STATUS, STRING and CAPABILITY.
     on_raw : called with every message whose CRC was right, whatever its type, before it is
         decoded: what a recording keeps.
+    clock, server : the server's clock, learned here, and the name that stamps refer to it by.
+        Where the server's stamps cannot be trusted, those of a record say so.
     connect_timeout_s : for each of the host's addresses.
     silence_timeout_s : a server that has sent no byte for so long is dead: SILENT, then the
         connection is made anew. PlusServer and ours say every 0.25 s that they live. None for a
@@ -163,6 +175,8 @@ class Client:
         on_state: Callable[[LinkState, str], None],
         on_record: Callable[[SmallRecord], None] | None = None,
         on_raw: Callable[[RawMessage], None] | None = None,
+        clock: SenderClock | None = None,
+        server: str = "",
         connect_timeout_s: float = 3.0,
         silence_timeout_s: float | None = 2.0,
         tracking_period_ms: int | None = None,
@@ -174,6 +188,8 @@ class Client:
         self._on_bad_image = on_bad_image
         self._on_state = on_state
         self._on_record, self._on_raw = on_record, on_raw
+        self._clock = clock or SenderClock()
+        self._server = server
         self._connect_timeout_s = connect_timeout_s
         self._silence_timeout_s = silence_timeout_s
         self._tracking_period_ms = tracking_period_ms
@@ -256,6 +272,7 @@ class Client:
     def _attach(self, sock: socket.socket) -> None:
         with self._send_lock:
             self._socket = sock
+        self._clock.forget()
         self._n_connections += 1
         self._t_last_bytes_s = time.perf_counter()
         self._report(LinkState.CONNECTED, f"connected to {self._address}")
@@ -292,7 +309,7 @@ class Client:
             self._on_raw(raw)
         name = raw.device
         try:
-            message = open_message(raw)
+            message = open_message(raw, self._server)
             name = message.name
             records = decode(message)
         except WireError as error:
@@ -306,11 +323,18 @@ class Client:
             return
         for record in records:
             if isinstance(record, PoseSample):
-                self._on_pose(record)
+                self._on_pose(self._timed(raw.type, record))
             elif isinstance(record, ImageFrame):
-                self._on_image(record)
+                self._on_image(self._timed(raw.type, record))
             elif self._on_record is not None:
                 self._on_record(record)
+
+    def _timed(self, kind: str, record: Timed) -> Timed:
+        """The record as it is, or marked to be matched by its arrival."""
+        stamps = record.stamps
+        if self._clock.observe(f"{kind} {record.name}", stamps):
+            return record
+        return replace(record, stamps=replace(stamps, base=TimeBase(self._server, True)))
 
     def _count_bad_crc(self, kind: str, device: str) -> None:
         self._counter(kind, device).n_bad_crc += 1

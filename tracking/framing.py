@@ -20,7 +20,7 @@ from fastcrc import crc64
 from numpy.typing import NDArray
 
 from tracking.errors import WireError
-from tracking.messages import Stamps
+from tracking.messages import Stamps, TimeBase
 
 # One message as buffers in order, never joined: an image's pixels go out from where they lie.
 # Version 2 and above: header, extended header, content (any number), metadata.
@@ -218,8 +218,8 @@ def _parse_header(buffer: memoryview, offset: int, max_body_bytes: int) -> _Head
     return header
 
 
-def open_message(raw: RawMessage) -> Message:
-    """Take a message's body apart.
+def open_message(raw: RawMessage, server: str = "") -> Message:
+    """Take a message's body apart; `server` names the clock that its stamp is of.
 
     Raises
     ------
@@ -231,7 +231,7 @@ def open_message(raw: RawMessage) -> Message:
     return Message(
         type=raw.type,
         name=metadata.get(_DEVICE_NAME_KEY) or raw.device,
-        stamps=Stamps(seconds_from_stamp(raw.stamp), raw.t_arrival_s),
+        stamps=Stamps(seconds_from_stamp(raw.stamp), raw.t_arrival_s, TimeBase(server)),
         content=content,
         metadata=metadata,
     )
