@@ -83,6 +83,14 @@ class GeometrySettings(_Section):
     voxel_size_mm: Positive = 0.5
 
 
+class ResultSettings(_Section):
+    """Where others can fetch the bone line, its points and the probe's pose."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    """None: results do not go out. 0: the system chooses a port, the log tells which."""
+
+
 class Settings(_Section):
     """Everything a session is told."""
 
@@ -93,6 +101,7 @@ class Settings(_Section):
     matching: MatchingSettings = MatchingSettings()
     model: ModelSettings = ModelSettings()
     geometry: GeometrySettings = GeometrySettings()
+    results: ResultSettings = ResultSettings()
 
 
 def load_settings(path: Path | None, overrides: dict[str, dict[str, Any]]) -> Settings:

@@ -23,6 +23,7 @@ from navapp.feeds import Feed
 from navapp.latency import LatencyLog, Stage
 from navapp.matching import PoseMatcher
 from navapp.pipeline import Pipeline, SegmentedFrame
+from navapp.results import ResultSender
 from navapp.scene import Scene
 from navapp.state import DropReason, LiveView, SessionState, SessionStatus
 from navapp.stream_watch import StreamWatch
@@ -81,6 +82,7 @@ class Session:
         self.latency = LatencyLog()
         self.poses = PoseBuffer()
         self.clocks = Clocks()
+        self.results: ResultSender | None = None  # from `start` on, where settings ask for it
         self.scene = Scene(settings.geometry.voxel_size_mm, equipment.registration)
         self.failure: Exception | None = None
         self.t_started_s = float("nan")  # perf_counter() when it began to connect
@@ -136,6 +138,11 @@ class Session:
 
     def start(self) -> None:
         """Warm up, then connect: the first real frame meets its budget."""
+        if self.settings.results.port is not None:
+            self.results = ResultSender(
+                self.settings.results, self.equipment.calibration.A_probe_pixel
+            )
+            logger.info("results at %s:%d", self.settings.results.host, self.results.port)
         warm_up(self.equipment)
         self.t_started_s = time.perf_counter()
         self._is_started = True
@@ -157,6 +164,8 @@ class Session:
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join(_JOIN_S)
+        if self.results is not None:
+            self.results.close()
         alive = [thread.name for thread in self._threads if thread.is_alive()]
         if alive:
             raise SessionError(f"did not end within {_JOIN_S} s: {', '.join(alive)}")
@@ -276,6 +285,8 @@ class Session:
         if self.mode.is_live and not self.mode.has_window:
             self.note_shown(view, view.t_integrated_s)
         self.views.put(view)
+        if self.results is not None:
+            self.results.send(view, self.scene.frame)
 
     # -- state ------------------------------------------------------------------------------------
 

@@ -37,6 +37,7 @@ _DEVICE_NAME_KEY = "IGTL_DEVICE_NAME"  # metadata: the name where it is longer t
 READ_AHEAD_BYTES = 64 * 2**10
 
 _HEADER = struct.Struct(">H12s20sQQQ")  # version, type, device name, stamp, body size, CRC-64
+HEADER_BYTES = _HEADER.size
 _EXTENDED_HEADER = struct.Struct(">HHII")  # its size, metadata header and text size, message id
 _METADATA_COUNT = struct.Struct(">H")
 _METADATA_ENTRY = struct.Struct(">HHI")  # key size, encoding of the value, value size
@@ -305,6 +306,14 @@ def pack(
         _crc(body),
     )
     return (header, *body)
+
+
+def metadata_of(parts: Parts) -> dict[str, str]:
+    """The metadata of a message that `pack` has made; {} in version 1."""
+    if _HEADER.unpack(parts[0])[0] == 1:
+        return {}
+    _, index_bytes, _, _ = _EXTENDED_HEADER.unpack(parts[1])
+    return _read_metadata(bytes(parts[-1]), index_bytes)
 
 
 def as_version_1(parts: Parts) -> Parts:

@@ -19,6 +19,7 @@ from tracking.framing import (
     Parts,
     RawMessage,
     as_version_1,
+    metadata_of,
     open_message,
     pack,
     seconds_from_stamp,
@@ -71,8 +72,8 @@ __all__ = [
     "decode_status", "decode_string", "decode_tracking_data", "decode_transform",
     "encode_capability", "encode_get_status", "encode_image", "encode_points",
     "encode_start_tracking", "encode_status", "encode_stop_tracking", "encode_string",
-    "encode_tracking_data", "encode_transform", "open_message", "pack", "parse_transform_name",
-    "seconds_from_stamp", "stamp_from_seconds",
+    "encode_tracking_data", "encode_transform", "for_version", "metadata_of", "open_message",
+    "pack", "parse_transform_name", "seconds_from_stamp", "stamp_from_seconds",
 ]  # fmt: skip
 
 DEFAULT_PORT = 18944  # registered for OpenIGTLink
@@ -105,6 +106,18 @@ def decode(message: Message) -> tuple[Record, ...]:
         return decode_tracking_data(message)
     decoder = _DECODERS.get(message.type)
     return () if decoder is None else (decoder(message),)
+
+
+def for_version(parts: Parts, version: int) -> Parts | None:
+    """A message for a peer of that header version; None where version 1 cannot say it.
+
+    That is an invalid pose: without its metadata it would look like a valid one.
+    """
+    if version > 1:
+        return parts
+    if metadata_of(parts).get("TransformValid") == "0":
+        return None
+    return as_version_1(parts)
 
 
 def parse_transform_name(name: str) -> TransformName | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import struct
@@ -18,8 +19,9 @@ from numpy.typing import NDArray
 
 from tracking import server as server_module
 from tracking import wire
-from tracking.client import Client, LinkState
+from tracking.client import Client, LinkState, StreamStatistics
 from tracking.errors import LinkError
+from tracking.faults import Faults
 from tracking.messages import ImageFrame, PoseSample, PoseStatus, TextMessage
 from tracking.replay import Replay
 from tracking.sequences.sweep import SweepImage, SweepPose
@@ -521,6 +523,70 @@ def test_replay_begins_with_the_client_and_arrives_whole(server: Server) -> None
         assert image.stamps.t_sender_s == inbox.poses[k].stamps.t_sender_s
 
 
+def test_a_client_steers_the_replay_and_everyone_is_told(server: Server) -> None:
+    told: list[object] = []
+    replay = Replay(TinySweep(), server, speed=1e-3)
+    stop = threading.Event()
+    thread = threading.Thread(target=replay.run, args=(stop,))
+    thread.start()
+    with receiving(server.port, on_record=told.append) as (client, inbox):
+        inbox.wait(lambda: len(inbox.images) == 1)
+        client.send(wire.encode_string("Replay", "speed 1000"))
+        client.send(wire.encode_string("Replay", "make coffee"))
+        inbox.wait(lambda: len(inbox.poses) == 20)
+        thread.join(WAIT_S)
+    answers = [json.loads(r.text) for r in told if isinstance(r, TextMessage)]
+    assert answers[0]["speed"] == answers[-1]["speed"] == 1000.0
+    assert "'make coffee': expected play, pause" in answers[-1]["error"]
+    assert {image.metadata["ReplaySpeed"] for image in inbox.images} == {"0.001", "1000"}
+
+
+def test_damaged_messages_of_a_faulty_replay_are_dropped_and_the_rest_arrives(
+    server: Server,
+) -> None:
+    faults = Faults(seed=3, damage=0.3, loss=0.2)
+    replay = Replay(TinySweep(), server, speed=None, faults=faults)
+    results = []
+    thread = threading.Thread(target=lambda: results.append(replay.run(threading.Event())))
+    thread.start()
+    with receiving(server.port) as (client, inbox):
+        thread.join(WAIT_S)
+        result = results[0]
+        n_sent = result.n_images + result.n_poses
+        inbox.wait(lambda: sum(s.n_bad_crc + s.n_messages for s in streams_of(client)) == n_sent)
+        n_bad = sum(s.n_bad_crc for s in streams_of(client))
+    assert n_sent < 40
+    assert 4 <= n_bad <= 16
+    assert len(inbox.images) + len(inbox.poses) == n_sent - n_bad
+    assert client.statistics.n_connections == 1
+
+
+def streams_of(client: Client) -> list[StreamStatistics]:
+    return [s for s in client.statistics.streams if s.type in ("IMAGE", "TRANSFORM")]
+
+
+# --- header versions ----------------------------------------------------------------------------
+
+
+def test_a_client_that_says_nothing_is_spoken_to_in_version_1(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), WAIT_S) as peer:
+        wait_for_clients(server, 1)
+        invalid = wire.encode_transform("A", np.eye(4), STAMP_S, PoseStatus.INVALID)
+        server.send(invalid)
+        server.send(pose_parts())
+        (pose,) = next_messages(peer, 1)
+    assert (pose.type, pose.device, pose.version) == ("TRANSFORM", "ProbeToTracker", 1)
+
+
+@pytest.mark.parametrize(("spoken", "answered"), [(1, 1), (2, 2), (3, 2)])
+def test_a_client_is_answered_in_the_version_it_speaks(
+    server: Server, spoken: int, answered: int
+) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), WAIT_S) as peer:
+        peer.sendall(b"".join(wire.pack("GET_STATUS", "", 0.0, (), version=spoken)))
+        assert next_messages(peer, 1)[0].version == answered
+
+
 # --- pyigtl as the peer -------------------------------------------------------------------------
 
 
@@ -559,11 +625,16 @@ def test_our_client_understands_pyigtls_server(
     assert inbox.poses[0].status is PoseStatus.OK
 
 
-def test_pyigtls_client_understands_our_server(server: Server) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_pyigtls_client_understands_our_server(server: Server, version: int) -> None:
     pixels = pixels_of(48, 64)
     client = pyigtl.OpenIGTLinkClient("127.0.0.1", server.port)
     try:
         assert server.wait_for_client(WAIT_S)
+        if version == 2:  # pyigtl is silent by itself, and so gets version 1
+            hello = pyigtl.StringMessage("hello", device_name="Text")
+            hello.header_version = 2
+            client.send_message(hello)
         server.send(wire.encode_image("Image", pixels, STAMP_S, (0.05, 0.06), {"Depth": "40"}))
         server.send(pose_parts())
         image = client.wait_for_message("Image", WAIT_S)
@@ -571,10 +642,11 @@ def test_pyigtls_client_understands_our_server(server: Server) -> None:
     finally:
         client.stop()
     assert_array_equal(image.image[0], pixels)
-    assert image.metadata == {"Depth": "40"}
+    assert image.metadata == ({"Depth": "40"} if version == 2 else {})
     assert image.timestamp == pytest.approx(STAMP_S, abs=1e-6)
     np.testing.assert_allclose(
         image.ijk_to_world_matrix, np.diag([0.05, 0.06, 1.0, 1.0]), atol=1e-6
     )
     np.testing.assert_allclose(pose.matrix, T_TRACKER_PROBE, atol=1e-5)
-    assert pose.metadata == {"TransformValid": "1", "TransformStatus": "OK"}
+    status = {"TransformValid": "1", "TransformStatus": "OK"}
+    assert pose.metadata == (status if version == 2 else {})

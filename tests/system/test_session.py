@@ -10,16 +10,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from navapp.config import Settings, load_settings
+from navapp.config import ResultSettings, Settings, load_settings
 from navapp.demo import for_simulation, serve, write_simulation
 from navapp.equipment import Equipment, load_equipment
 from navapp.feeds import Feed, LiveFeed, SweepFeed
 from navapp.live import Ending, run_to_end
 from navapp.report import conclude
+from navapp.results import ResultSender
 from navapp.session import Session, SessionMode
 from navapp.state import DropReason, SessionState
 from recon.simulator import SimulatedSweep, SimulatorSettings
 from tests.support.sweeps import AlteredSweep, Event
+from tracking.client import Client
 from tracking.messages import ImageFrame, PoseSample, PoseStatus, Stamps
 from tracking.replay import Replay
 from tracking.sequences import Sweep, SweepImage, SweepPose
@@ -362,6 +364,41 @@ def test_a_server_without_stamps_is_matched_by_arrival_and_says_so(
     assert any(
         state is SessionState.DEGRADED and "sends no stamps" in detail for state, detail in seen
     )
+
+
+def test_every_view_goes_out_to_whoever_listens(
+    sweep: SimulatedSweep, settings: Settings, equipment: Equipment
+) -> None:
+    session = Session(
+        settings,
+        equipment,
+        SweepFeed(sweep, settings.matching.max_pose_gap_s),
+        SessionMode(is_live=False, has_window=False),
+    )
+    session.results = ResultSender(ResultSettings(port=0), equipment.calibration.A_probe_pixel)
+    stop, masks, poses = threading.Event(), list[ImageFrame](), list[PoseSample]()
+    client = Client(
+        "127.0.0.1",
+        session.results.port,
+        on_image=masks.append,
+        on_pose=poses.append,
+        on_bad_image=lambda name, reason: None,
+        on_state=lambda state, sentence: None,
+    )
+    thread = threading.Thread(target=client.run, args=(stop,))
+    thread.start()
+    try:
+        assert session.results._server.wait_for_client(10.0)
+        session.start()
+        assert session.wait(30.0)
+        _until(lambda: len(masks) == _N_IMAGES == len(poses))
+    finally:
+        session.stop()
+        stop.set()
+        thread.join(5.0)
+    image_stamps_s = [e.t_s for e in sweep.events() if isinstance(e, SweepImage)]
+    assert [mask.stamps.t_sender_s for mask in masks] == pytest.approx(image_stamps_s, abs=1e-6)
+    assert {pose.name for pose in poses} == {"ProbeToCt"}
 
 
 def test_images_that_do_not_tell_their_depth_leave_it_unverified(
