@@ -457,6 +457,32 @@ def test_client_comes_back_to_a_server_that_returns() -> None:
             assert client.statistics.n_connections == 2
 
 
+def test_client_survives_a_server_that_dies_fifty_times(free_port: int) -> None:
+    """In turn: an orderly end, one in the middle of an image, a reset."""
+    image = b"".join(wire.encode_image("Image", pixels_of(100, 100), STAMP_S))
+    with receiving(free_port) as (client, inbox):
+        for k in range(50):
+            with closing(socket.create_server(("127.0.0.1", free_port))) as listener:
+                listener.settimeout(WAIT_S)
+                peer, _ = listener.accept()
+            with peer:
+                peer.settimeout(WAIT_S)
+                next_messages(peer, 1)
+                peer.sendall(b"".join(pose_parts(k)) + image[: 1000 * (k % 3 == 1)])
+                inbox.wait(lambda k=k: len(inbox.poses) == k + 1)  # type: ignore[misc]
+                if k % 3 == 2:
+                    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            inbox.wait(lambda k=k: n_ends(inbox) == k + 1)  # type: ignore[misc]
+        assert client.statistics.n_connections == 50
+    assert [pose.stamps.t_sender_s - STAMP_S for pose in inbox.poses] == list(range(50))
+    assert inbox.states.count(LinkState.CLOSED) == 17
+    assert inbox.states.count(LinkState.LOST) == 33
+
+
+def n_ends(inbox: Inbox) -> int:
+    return sum(state in (LinkState.CLOSED, LinkState.LOST) for state in inbox.states)
+
+
 def test_damaged_and_odd_messages_are_counted_and_the_stream_goes_on(server: Server) -> None:
     damaged = bytearray(b"".join(wire.encode_image("Image", pixels_of(9, 9), STAMP_S)))
     damaged[-20] ^= 1
