@@ -40,13 +40,16 @@ bench: $(VENV)/.test
 clean:
 	rm -rf $(VENV) out build ./*.egg-info
 
+# Debian 13 and Ubuntu 24.04 renamed some libraries to ...t64; the old name still installs them.
 system:
 	@missing=""; \
+	has() { dpkg-query -W -f='$${Status}' "$$1" 2>/dev/null | grep -q 'ok installed'; }; \
 	if command -v dpkg-query >/dev/null; then \
 		for package in $(PACKAGES); do \
-			dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'ok installed' \
-				|| missing="$$missing $$package"; \
+			has $$package || has $${package}t64 || missing="$$missing $$package"; \
 		done; \
+		"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null \
+			|| missing="$$missing $(notdir $(or $(PYTHON),python3))-venv"; \
 	fi; \
 	if [ -n "$$missing" ]; then \
 		install="apt-get install -y --no-install-recommends$$missing"; \
@@ -54,22 +57,21 @@ system:
 		elif sudo -n true 2>/dev/null; then sudo="sudo"; \
 		else echo "System libraries are missing. Run: sudo $$install"; exit 1; fi; \
 		echo "Installing system libraries:$$missing"; \
-		$$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo $$install -qq >/dev/null; \
+		$$sudo apt-get update -qq; \
+		$$sudo env DEBIAN_FRONTEND=noninteractive $$install -qq >/dev/null; \
 	fi
 
-$(BIN)/python:
+$(BIN)/python: | system
 	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 		|| { echo "Python 3.11 to 3.13 is needed: make PYTHON=/path/to/python3.11"; exit 1; }
-	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null \
-		|| { echo "Run: sudo apt-get install -y python3-venv"; exit 1; }
 	"$(PYTHON)" -m venv $(VENV)
 
-$(VENV)/.demo: pyproject.toml constraints.txt $(BIN)/python | system
+$(VENV)/.demo: pyproject.toml constraints.txt | system $(BIN)/python
 	@echo "Installing packages into $(VENV) (once, a minute or two) ..."
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
-$(VENV)/.test: pyproject.toml constraints.txt $(BIN)/python | system
+$(VENV)/.test: pyproject.toml constraints.txt | system $(BIN)/python
 	@echo "Installing packages for training and tests into $(VENV) (once, some minutes) ..."
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[train,test]'
 	@touch $@ $(VENV)/.demo

@@ -7,6 +7,7 @@ JSON. The runtime honours it to the letter or refuses the file in one sentence.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -59,6 +60,9 @@ class Normalisation:
     std: float
 
     def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            is_number = isinstance(value, int | float) and math.isfinite(value)
+            _require(is_number, f"normalisation.{name}", value)
         _require(self.std > 0, "normalisation.std", self.std)
 
 
@@ -137,7 +141,7 @@ class ModelContract:
             )
         except KeyError as error:
             raise ModelError(f"contract of model {model} lacks {error}") from None
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, AttributeError) as error:
             raise ModelError(f"contract of model {model} cannot be honoured: {error}") from None
 
 

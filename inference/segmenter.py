@@ -29,7 +29,7 @@ class Segmentation:
 
 
 class Segmenter:
-    """A network ready to segment images; used by one thread.
+    """A network ready to segment images, in one thread; `prepare_for` may be asked by any.
 
     Raises
     ------

@@ -79,10 +79,12 @@ def demo(
     from navapp.demo import for_simulation, serve, write_simulation
     from navapp.equipment import load_equipment
     from navapp.feeds import LiveFeed
+    from navapp.report import prepare_folder
     from recon.simulator import SimulatedSweep
     from tracking.sequences import Sweep, open_sweep
 
     factor = _speed(speed)
+    prepare_folder(out)
     settings = _settings(None, model, ct, calibration, registration)
     source: Sweep
     if sweep is None:
@@ -127,6 +129,7 @@ def run(
     """Live session with an OpenIGTLink server; ends on --seconds, Ctrl-C or closing the window."""
     from navapp.equipment import load_equipment
     from navapp.feeds import LiveFeed
+    from navapp.report import prepare_folder
 
     settings = _settings(
         config,
@@ -138,8 +141,9 @@ def run(
         streams={"image": image, "probe": probe, "reference": reference},
         matching={"image_lag_s": None if image_lag_ms is None else image_lag_ms * 1e-3},
     )
-    equipment = load_equipment(settings)
     out = out or Path("out") / datetime.now().strftime("run-%Y%m%d-%H%M%S")
+    prepare_folder(out)
+    equipment = load_equipment(settings)
     with ExitStack() as stack:
         window = None if headless else _window("navapp", out, stack, needs_screen=True)
         feed = LiveFeed(
@@ -174,7 +178,10 @@ def replay(
         player = Replay(source, server, speed=_speed(speed), loop=loop, from_s=from_s, to_s=to_s)
         print(f"{source.name}: {source.n_images} images at {host}:{server.port}", flush=True)
         result = player.run(threading.Event())
+        n_dropped = server.n_dropped
     print(f"sent {result.n_images} images and {result.n_poses} poses")
+    if n_dropped:
+        print(f"{n_dropped} messages were dropped: a client was too slow", file=sys.stderr)
     if result.n_unreadable:
         print(f"{result.n_unreadable} images could not be read", file=sys.stderr)
         return _FAILED
@@ -194,12 +201,14 @@ def reconstruct(
     """Every frame of a sweep, without a socket, as fast as it goes; the same result each time."""
     from navapp.equipment import load_equipment
     from navapp.feeds import SweepFeed
+    from navapp.report import prepare_folder
     from tracking.sequences import open_sweep
 
+    prepare_folder(out)
     settings = _settings(None, model, ct, calibration, registration)
     source = open_sweep(sweep, poses=poses)
     equipment = load_equipment(settings, sweep)
-    feed = SweepFeed(source, hold_s=settings.matching.max_pose_gap_s)
+    feed = SweepFeed(source, settings.matching.max_pose_gap_s, equipment.image_lag_s)
     return _run(settings, equipment, feed, None, out, is_live=False)
 
 
@@ -246,22 +255,25 @@ def _run(
     is_live: bool = True,
 ) -> int:
     """Run a session to its end and save what it gave, however it ended."""
-    from navapp.live import Ending, run_to_end
+    from navapp.live import Ending, Interrupts, run_to_end
     from navapp.report import conclude, save, summary
     from navapp.session import Session, SessionMode
 
     session = Session(
         settings, equipment, feed, SessionMode(is_live=is_live, has_window=window is not None)
     )
-    ending = run_to_end(session, window, seconds)
-    result = conclude(
-        session,
-        startup_s=session.t_started_s - _STARTED_S,
-        is_complete=ending is Ending.ENDED,
-    )
-    save(result, session, out)
+    with Interrupts() as interrupts:
+        ending = run_to_end(session, window, seconds, interrupts)
+        result = conclude(
+            session,
+            startup_s=session.t_started_s - _STARTED_S,
+            is_complete=ending is Ending.ENDED,
+        )
+        folder = save(result, session, out)
     print(summary(result.report))
-    print(f"saved      {out}")
+    print(f"saved      {folder}")
+    if folder != out:
+        return _say(f"{out} cannot be written any more; the results are in {folder}", _FAILED)
     if ending is Ending.INTERRUPTED:
         return _say(f"interrupted; what was received until then is in {out}", _INTERRUPTED)
     if ending is Ending.WINDOW_FAILED:
@@ -335,7 +347,7 @@ def _address(servers: list[str] | None) -> dict[str, Any]:
     if len(servers) > 1:
         raise typer.BadParameter("one --server for now: several need their clocks mapped")
     host, separator, port = servers[0].rpartition(":")
-    if not separator or not port.isdigit():
+    if not separator or not (port.isascii() and port.isdigit()):
         raise typer.BadParameter(f"--server is {servers[0]}, expected HOST:PORT")
     return {"host": host.strip("[]"), "port": int(port)}
 

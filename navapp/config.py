@@ -116,13 +116,15 @@ def load_settings(path: Path | None, overrides: dict[str, dict[str, Any]]) -> Se
     tree: dict[str, Any] = {} if path is None else _read(path)
     for section, values in overrides.items():
         given = {name: value for name, value in values.items() if value is not None}
-        if given:
-            tree[section] = {**tree.get(section, {}), **given}
+        in_file = tree.get(section, {})
+        if given and isinstance(in_file, dict):  # what is no section is an error of its own
+            tree[section] = {**in_file, **given}
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
         problems = "; ".join(_describe(problem) for problem in error.errors())
-        raise ConfigError(f"{path or 'command line'}: {problems}") from None
+        where = f"{path} with the command line" if path else "command line"
+        raise ConfigError(f"{where}: {problems}") from None
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -24,15 +24,21 @@ def serve(sweep: Sweep, speed: float | None) -> Iterator[int]:
     """Replay a sweep on a free port of this computer; yields the port.
 
     The replay waits for a client, and closes the server when the sweep has ended, which is how
-    the client learns that there is nothing more to come.
+    the client learns that there is nothing more to come. An error of the replay is raised when
+    the session has ended.
     """
     stop = threading.Event()
+    errors: list[Exception] = []
     with Server(port=0) as server:
         replay = Replay(sweep, server, speed=speed)
 
         def run() -> None:
-            replay.run(stop)
-            server.close()
+            try:
+                replay.run(stop)
+            except Exception as error:  # noqa: BLE001  the top of a worker
+                errors.append(error)
+            finally:
+                server.close()
 
         thread = threading.Thread(target=run, name="replay")
         thread.start()
@@ -41,6 +47,8 @@ def serve(sweep: Sweep, speed: float | None) -> Iterator[int]:
         finally:
             stop.set()
             thread.join(_JOIN_S)
+    if errors:
+        raise errors[0]
 
 
 def write_simulation(sweep: SimulatedSweep, folder: Path) -> tuple[Path, Path]:

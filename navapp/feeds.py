@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
@@ -20,8 +19,6 @@ from tracking.sockets import address_text
 from tracking.transforms import check_rigid
 from tracking.wire import POSE_TYPES
 
-logger = logging.getLogger(__name__)
-
 
 class Inlet(Protocol):
     """What a feed hands its findings to; called in the feed's thread, never waits in live use."""
@@ -36,7 +33,7 @@ class Inlet(Protocol):
         """A pose, valid or not."""
 
     def damaged_poses(self, n: int) -> None:
-        """So many more poses arrived with a wrong checksum."""
+        """So many more poses arrived that could not be decoded."""
 
     def link(self, server: str, sentence: str, *, is_up: bool) -> None:
         """The connection to a server changed."""
@@ -110,6 +107,7 @@ class _Link:
         self._stamp_filter = FrameStampFilter() if server.filter_image_stamps else None
         self._t_begin_s = time.perf_counter()
         self._was_connected = False
+        self._sentence = "never tried to connect"
         self.failure: Exception | None = None
 
     def run(self) -> None:
@@ -132,9 +130,11 @@ class _Link:
             client.run(self._stop)
         except Exception as error:  # noqa: BLE001  a worker's top; the feed raises it again
             self._end(error)
-        n_damaged = sum(s.n_bad_crc for s in client.statistics.streams if s.type in POSE_TYPES)
+        poses = [s for s in client.statistics.streams if s.type in POSE_TYPES]
         with self._lock:
-            self._inlet.damaged_poses(n_damaged)
+            self._inlet.damaged_poses(sum(s.n_bad_crc + s.n_malformed for s in poses))
+        if self.failure is None and self._feed.gives_up and not self._was_connected:
+            self.failure = SessionError(self._sentence)
         if not self._server.reconnect:
             self._stop.set()
 
@@ -161,6 +161,7 @@ class _Link:
         with self._lock:
             self._inlet.link(self._name, sentence, is_up=state is LinkState.CONNECTED)
         self._was_connected = self._was_connected or state is LinkState.CONNECTED
+        self._sentence = sentence
         if state is LinkState.UNREACHABLE and self._has_waited_enough:
             waited = f"tried for {self._server.connect_timeout_s:g} s"
             self._end(SessionError(f"{sentence} ({waited})"))
@@ -184,19 +185,22 @@ class _Link:
 class SweepFeed:
     """A recorded sweep without a socket: every image once, after the poses that surround it.
 
-    An image is held back until the sweep is `hold_s` past its stamp, so that the result does not
-    depend on which thread is faster; `hold_s` is the largest gap that may be interpolated.
+    An image is held back until every pose that may count for it has gone ahead: those up to
+    `max_pose_gap_s` after the moment it shows. The result then does not depend on which thread is
+    faster.
     """
 
     sweep: Sweep
-    hold_s: float
+    max_pose_gap_s: float
+    image_lag_s: float
 
     def run(self, inlet: Inlet, stop: threading.Event) -> None:
         """Read to the end; an image that cannot be loaded is reported and left out."""
         inlet.link("", f"reading {self.sweep.name}", is_up=True)
+        hold_s = self.max_pose_gap_s + max(0.0, -self.image_lag_s)
         held: deque[SweepImage] = deque()
         for event in self.sweep.events():
-            while held and event.t_s > held[0].t_s + self.hold_s and not stop.is_set():
+            while held and event.t_s > held[0].t_s + hold_s and not stop.is_set():
                 self._release(held.popleft(), inlet)
             if stop.is_set():
                 return
@@ -211,7 +215,6 @@ class SweepFeed:
         try:
             pixels = image.load()
         except SequenceError as error:
-            logger.warning("%s", error)
             inlet.bad_image(self.sweep.image_name, str(error))
             return
         pixels.flags.writeable = False

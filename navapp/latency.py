@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from enum import Enum
+from itertools import takewhile
 
 import numpy as np
 
@@ -38,5 +39,6 @@ class LatencyLog:
     def percentile_ms(self, stage: Stage, percent: float, since_s: float = -np.inf) -> float:
         """Percentile of the durations that ended after `since_s`; NaN where there are none."""
         with self._lock:
-            durations_s = [d for t, d in self._ended[stage] if t >= since_s]
+            recent = takewhile(lambda ended: ended[0] >= since_s, reversed(self._ended[stage]))
+            durations_s = [duration_s for _, duration_s in recent]
         return float(np.percentile(durations_s, percent)) * 1e3 if durations_s else float("nan")

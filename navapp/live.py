@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from dataclasses import dataclass
 from enum import Enum
@@ -31,35 +33,56 @@ class WindowPlan:
     screenshots: Path | None = None
 
 
-def run_to_end(session: Session, window: WindowPlan | None, seconds: float | None) -> Ending:
+class Interrupts:
+    """Ctrl-C as a question that can be asked, instead of an exception that may come anywhere.
+
+    While it is entered, nothing is torn apart: neither by the first Ctrl-C nor by a second one
+    while results are being saved.
+    """
+
+    def __init__(self) -> None:
+        self._seen = threading.Event()
+
+    def __enter__(self) -> Interrupts:
+        self._before = signal.signal(signal.SIGINT, lambda number, frame: self._seen.set())
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    @property
+    def seen(self) -> bool:
+        return self._seen.is_set()
+
+
+def run_to_end(
+    session: Session, window: WindowPlan | None, seconds: float | None, interrupts: Interrupts
+) -> Ending:
     """Start the session, run it until it ends, its time is up, or Ctrl-C; stop it in any case."""
-    deadline_s = None
     try:
         session.start()
-        if seconds is not None:
-            deadline_s = time.monotonic() + seconds
+        deadline_s = float("inf") if seconds is None else time.monotonic() + seconds
         if window is None:
-            _wait(session, deadline_s)
-            return Ending.ENDED
+            return _wait(session, deadline_s, interrupts)
         return _show(session, window, deadline_s)
-    except KeyboardInterrupt:
-        return Ending.INTERRUPTED
     finally:
         session.stop()
 
 
-def _wait(session: Session, deadline_s: float | None) -> None:
-    while not session.wait(_POLL_S):
-        if deadline_s is not None and time.monotonic() >= deadline_s:
-            return
+def _wait(session: Session, deadline_s: float, interrupts: Interrupts) -> Ending:
+    while not session.wait(_POLL_S) and time.monotonic() < deadline_s:
+        session.check_streams()
+        if interrupts.seen:
+            return Ending.INTERRUPTED
+    return Ending.ENDED
 
 
-def _show(session: Session, window: WindowPlan, deadline_s: float | None) -> Ending:
+def _show(session: Session, window: WindowPlan, deadline_s: float) -> Ending:
     from navapp.gui import app  # noqa: PLC0415  Qt only where a window is wanted
 
     def is_over() -> bool:
-        is_late = deadline_s is not None and time.monotonic() >= deadline_s
-        return is_late or (window.closes_itself and session.finished.is_set())
+        has_ended = window.closes_itself and session.finished.is_set()
+        return has_ended or time.monotonic() >= deadline_s
 
     code = app.run_window(
         session,

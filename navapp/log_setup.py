@@ -10,8 +10,12 @@ from rich.logging import RichHandler
 
 def configure_logging(*, is_verbose: bool) -> None:
     """Warnings and errors; everything down to DEBUG where asked for."""
-    handler = RichHandler(
-        console=Console(stderr=True), show_path=False, rich_tracebacks=False, log_time_format="%X"
+    console = Console(stderr=True)
+    # Rich wraps lines at 80 columns where nobody looks: a file gets one line per event.
+    handler: logging.Handler = (
+        RichHandler(console=console, show_path=False, log_time_format="%X")
+        if console.is_terminal
+        else logging.StreamHandler()
     )
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     level = logging.DEBUG if is_verbose else logging.WARNING

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from navapp.state import DropReason
@@ -31,7 +32,8 @@ class PoseMatcher:
 
     Stamps of one sender are compared as they are. Where image and pose come from different
     servers, or one of them is taken by its arrival, `clocks` takes the time over. The path through
-    the streams is chosen once, as soon as the streams allow one.
+    the streams is settled by the first pose that is found; until then the best one that the streams
+    allow is tried.
     """
 
     def __init__(
@@ -51,32 +53,38 @@ class PoseMatcher:
         self._reference = reference
         self._image_lag_s = image_lag_s
         self._max_pose_gap_s = max_pose_gap_s
-        self._max_pose_wait_s = max_pose_wait_s
+        # With a negative lag the image shows a moment whose poses are yet to come.
+        self._max_pose_wait_s = max_pose_wait_s + max(0.0, -image_lag_s) * (max_pose_wait_s > 0.0)
+        self._is_settled = False
         self.path: PosePath | None = None
 
     def match(self, frame: ImageFrame) -> Match | DropReason:
-        """Wait, for a bounded time, until poses surround the image, and read the one at its time.
+        """Wait until poses surround the image, and read the one at its time.
 
-        An image whose time is on a clock that cannot be compared with the poses' has none.
+        The waiting ends `max_pose_wait_s` after the image's arrival, however long it has been
+        under way: images never pile up behind a tool that is hidden. An image whose time is on a
+        clock that cannot be compared with the poses' has none.
         """
-        if self.path is None:
-            self.path = find_path(self._poses.names, self._probe, self._reference)
+        if frame.stamps.t_match_s == 0.0:  # a recording without stamps
+            return DropReason.NO_POSE
+        give_up_s = frame.stamps.t_arrival_s + self._max_pose_wait_s
+        if not self._is_settled:
+            self._find_path(_remaining_s(give_up_s))
         if self.path is None:
             return DropReason.NO_POSE
         times_s = self._times(frame, self.path)
         if times_s is None:
             return DropReason.NO_POSE
-        self._poses.wait_covered(times_s, self._max_pose_wait_s)
+        self._poses.wait_covered(times_s, _remaining_s(give_up_s))
         read = self.path.read(self._poses, times_s, max_gap_s=self._max_pose_gap_s)
         if read.matrix is None:
             return _DROPPED[read.outcome]
+        self._is_settled = True
         return Match(read.matrix, self.path.target)
 
     def _times(self, frame: ImageFrame, path: PosePath) -> dict[str, float] | None:
         """When the image was taken, on the clock of each stream."""
         t_s, base = frame.stamps.t_match_s - self._image_lag_s, frame.stamps.base
-        if frame.stamps.t_match_s == 0.0:  # a recording without stamps
-            return None
         times_s: dict[str, float] = {}
         for name in path.streams:
             stream_base = self._poses.base(name)
@@ -87,3 +95,14 @@ class PoseMatcher:
                 return None
             times_s[name] = t_stream_s
         return times_s
+
+    def _find_path(self, timeout_s: float) -> None:
+        def paths(names: tuple[str, ...]) -> bool:
+            self.path = find_path(names, self._probe, self._reference)
+            return self.path is not None
+
+        self._poses.wait_names(paths, timeout_s)
+
+
+def _remaining_s(t_end_s: float) -> float:
+    return max(0.0, t_end_s - time.perf_counter())

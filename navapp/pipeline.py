@@ -7,7 +7,8 @@ Two workers, each in a thread of the session: `infer_frames` finds the bone line
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from inference.postprocess import BoneLine
@@ -43,17 +44,20 @@ class Pipeline:
     def infer_frames(self, frames: Source[ImageFrame], masks: Sink[SegmentedFrame]) -> None:
         """Worker: images in, bone lines out. A line that finds no room is a superseded image."""
         for frame in frames:
-            if self._is_stale(frame):
-                self.tally.image_skipped(DropReason.STALE)
-            elif masks.put(self.segment(frame)) is not None:
-                self.tally.image_skipped(DropReason.SUPERSEDED)
+            with self._counted_if_it_fails():
+                if self._is_stale(frame):
+                    self.tally.image_skipped(DropReason.STALE)
+                elif masks.put(self.segment(frame)) is not None:
+                    self.tally.image_skipped(DropReason.SUPERSEDED)
 
     def reconstruct_frames(
         self, masks: Source[SegmentedFrame], publish: Callable[[LiveView], None]
     ) -> None:
         """Worker: bone lines in, points into the cloud, the newest state out."""
         for segmented in masks:
-            publish(self.integrate(segmented))
+            with self._counted_if_it_fails():
+                view = self.integrate(segmented)
+            publish(view)
 
     def segment(self, frame: ImageFrame) -> SegmentedFrame:
         """Crop, resample, run the network, and find the line in the image's own pixels."""
@@ -95,6 +99,14 @@ class Pipeline:
             self.scene.first_points_mm,
             time.perf_counter(),
         )
+
+    @contextmanager
+    def _counted_if_it_fails(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception:
+            self.tally.image_skipped(DropReason.FAILED)
+            raise
 
     def _is_stale(self, frame: ImageFrame) -> bool:
         age_s = time.perf_counter() - frame.stamps.t_arrival_s

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import platform
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +18,22 @@ import numpy as np
 import tomli_w
 from numpy.typing import NDArray
 
-from navapp.errors import SessionError
+from navapp.errors import ConfigError, SessionError
 from navapp.latency import Stage
 from navapp.session import Session
 from recon.back_projection import back_project
 from recon.coverage import seen_fraction
 from recon.errors import ReconError
 from recon.mesh_io import write_cloud_ply
-from recon.metrics import cloud_to_surface, points_to_cloud
+from recon.metrics import distance_stats, points_to_cloud
 from recon.point_cloud import CloudSnapshot
 from recon.section import visible_line
 from recon.surface import SurfaceDistance, TriangleMesh
 
 _PACKAGES = ("navapp", "numpy", "numba", "scipy", "onnxruntime-gpu", "open3d", "PySide6-Essentials")
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,9 @@ def conclude(session: Session, *, startup_s: float, is_complete: bool) -> Result
     """Measure what the session built. The session has ended; its counts no longer change."""
     cloud = session.scene.snapshot()
     surface = session.surface
-    to_surface = None if surface is None else SurfaceDistance(surface)
+    distance_mm = None
+    if surface is not None:
+        distance_mm = SurfaceDistance(surface).distances_mm(cloud.points_mm)
     report = {
         "frame": session.scene.frame,
         "frames": _frames(session),
@@ -55,7 +62,7 @@ def conclude(session: Session, *, startup_s: float, is_complete: bool) -> Result
         "voxel_size_mm": session.scene.voxel_size_mm,
         "latency_ms": {stage.value: _latency(session, stage) for stage in Stage},
         "rate_hz": _rates(session),
-        "ct_distance_mm": _cloud_to_ct(to_surface, cloud),
+        "ct_distance_mm": _cloud_to_ct(distance_mm),
         "ct_distance_reason": _ct_distance_reason(session, cloud),
         "ct_to_cloud_mm": _ct_to_cloud(session, surface, cloud),
         "coverage": {
@@ -65,6 +72,8 @@ def conclude(session: Session, *, startup_s: float, is_complete: bool) -> Result
         "provider_reason": session.equipment.segmenter.session.provider_reason,
         "model": _model(session),
         "calibration": _calibration(session),
+        "ct": [str(path) for path in session.equipment.ct_paths],
+        "warnings": list(session.warnings),
         "seconds": _processing_seconds(session),
         "startup_seconds": startup_s,
         "versions": _versions(),
@@ -72,20 +81,47 @@ def conclude(session: Session, *, startup_s: float, is_complete: bool) -> Result
     }
     if session.failure is not None:
         report["failure"] = str(session.failure)
-    distance_mm = None if to_surface is None else to_surface.distances_mm(cloud.points_mm)
     return Result(cloud, distance_mm, _without_nan(report))
 
 
-def save(result: Result, session: Session, folder: Path) -> None:
-    """Write everything into `folder`, made where it is missing.
+def prepare_folder(folder: Path) -> None:
+    """Make sure, before anything is received, that results can be written.
 
     Raises
     ------
-    SessionError : naming the file that cannot be written.
+    ConfigError : where they cannot.
     """
-    text = json.dumps(result.report, indent=2, allow_nan=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(f"--out {folder}: cannot be written: {error.strerror}") from None
+
+
+def save(result: Result, session: Session, folder: Path) -> Path:
+    """Write everything into `folder`, or where that has become impossible, into a new one.
+
+    Returns
+    -------
+    The folder that holds the results.
+
+    Raises
+    ------
+    SessionError : neither can be written.
+    """
+    try:
+        _write(result, session, folder)
+    except SessionError as error:
+        logger.error("%s", error)
+        folder = Path(tempfile.mkdtemp(prefix="navapp-"))
+        _write(result, session, folder)
+    return folder
+
+
+def _write(result: Result, session: Session, folder: Path) -> None:
+    text = json.dumps(result.report, indent=2, allow_nan=False)
+    try:
         (folder / "report.json").write_text(text + "\n", encoding="utf-8")
         (folder / "session.toml").write_text(_session_toml(session), encoding="utf-8")
         cloud = folder / "cloud.ply"
@@ -108,6 +144,8 @@ def summary(report: Mapping[str, Any]) -> str:
         f"{report['image_lag_s'] * 1e3:.0f} ms applied",
         f"cloud      {report['points']} points in frame {report['frame']}",
         f"provider   {report['provider']} ({report['provider_reason']})",
+        f"measured   with {', '.join([report['calibration']['source'], *report['ct']])}",
+        *(f"warning    {sentence}" for sentence in report["warnings"]),
     ]
     latency = report["latency_ms"]["end_to_end"]
     if latency is not None:
@@ -150,13 +188,11 @@ def _rates(session: Session) -> dict[str, float]:
     return {"image": rates.image_hz, "pose": rates.pose_hz, "processed": rates.processed_hz}
 
 
-def _cloud_to_ct(
-    to_surface: SurfaceDistance | None, cloud: CloudSnapshot
-) -> dict[str, float] | None:
+def _cloud_to_ct(distance_mm: NDArray[np.float64] | None) -> dict[str, float] | None:
     """Every voxel once, at its mean position, to the nearest point on a triangle."""
-    if to_surface is None or not len(cloud.points_mm):
+    if distance_mm is None or not len(distance_mm):
         return None
-    stats = cloud_to_surface(cloud.points_mm, to_surface)
+    stats = distance_stats(distance_mm)
     return {
         "mean": stats.mean_mm,
         "median": stats.median_mm,
@@ -220,18 +256,29 @@ def _processing_seconds(session: Session) -> float | None:
 
 def _versions() -> dict[str, str | None]:
     return {
-        **{name: version(name) for name in _PACKAGES},
+        **{name: _version(name) for name in _PACKAGES},
         "python": platform.python_version(),
         "git_commit": _git_commit(),
     }
 
 
+def _version(package: str) -> str | None:
+    """None where it is not installed: a session without a window needs no Qt."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
 def _git_commit() -> str | None:
     """The commit of the source tree this runs from; None where it was installed otherwise."""
+    source = Path(__file__).resolve().parents[1]
+    if not (source / ".git").exists():
+        return None
     try:
         done = subprocess.run(
             ["git", "rev-parse", "HEAD"],
-            cwd=Path(__file__).parent,
+            cwd=source,
             capture_output=True,
             text=True,
             timeout=2.0,
@@ -247,9 +294,11 @@ def _session_toml(session: Session) -> str:
     equipment = session.equipment
     settings = session.settings.model_dump(mode="json", exclude_none=True)
     settings["matching"]["image_lag_s"] = equipment.image_lag_s
-    settings["geometry"]["calibration"] = str(equipment.calibration.source)
-    settings["geometry"]["ct"] = [str(path) for path in equipment.ct_paths]
-    settings["model"]["path"] = str(equipment.segmenter.session.path)
+    settings["geometry"]["calibration"] = str(equipment.calibration.source.resolve())
+    settings["geometry"]["ct"] = [str(path.resolve()) for path in equipment.ct_paths]
+    settings["model"]["path"] = str(equipment.segmenter.session.path.resolve())
+    if equipment.registration is not None:
+        settings["geometry"]["registration"] = str(equipment.registration.source.resolve())
     header = "# Effective configuration of this session; give it to `navapp run --config`.\n"
     return header + tomli_w.dumps(settings)
 

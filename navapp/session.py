@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from navapp.channels import BoundedQueue, FullPolicy, LatestSlot
@@ -30,21 +30,22 @@ from navapp.stream_watch import StreamWatch
 from navapp.tally import Tally
 from navapp.warm_up import warm_up
 from recon.surface import TriangleMesh
-from tracking.clock import Clocks
-from tracking.messages import ImageFrame, PoseSample, PoseStatus
+from tracking.clock import CLOCK_STEP_S, Clocks
+from tracking.messages import ImageFrame, PoseSample, PoseStatus, Stamps
 from tracking.pose_buffer import PoseBuffer
 from tracking.pose_path import tool_of
 
 logger = logging.getLogger(__name__)
 
-# Lines that wait for their pose: half a second at 60 Hz, far more than max_pose_wait_s needs.
+# Lines that wait for their pose: half a second at 60 Hz; none waits longer than max_pose_wait_s.
 _MASKS_WAITING = 32
 
 # A tracker at 20 Hz is silent for 50 ms between two poses; half a second is a lost tool.
 _POSE_LOST_AFTER_S = 0.5
 
 _STATUS_OVER_S = 5.0
-_JOIN_S = 2.0
+# A network that takes a second per frame may have two frames to finish.
+_JOIN_S = 5.0
 
 _POSE_REASONS = {
     DropReason.NO_POSE: "no pose at the image's time",
@@ -122,6 +123,9 @@ class Session:
         self._links: dict[str, tuple[str, bool]] = {}
         self._misfit: str | None = None
         self._is_depth_told = True  # until an image says nothing about it
+        self._scale_warning: str | None = None
+        self._warnings: dict[str, None] = {}  # in order of appearance
+        self._last_image_s = float("-inf")
         self._last_drop: DropReason | None = None
         self._threads = [
             threading.Thread(target=self._receive, name="receive"),
@@ -135,6 +139,11 @@ class Session:
     def surface(self) -> TriangleMesh | None:
         """The CT surface where the cloud is in its space; elsewhere it has no place."""
         return self.equipment.surface if self.scene.frame == "ct" else None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was wrong on the way, each sentence once."""
+        return tuple(self._warnings)
 
     def start(self) -> None:
         """Warm up, then connect: the first real frame meets its budget."""
@@ -156,19 +165,18 @@ class Session:
     def stop(self) -> None:
         """Stop the producer, let what is under way drain, join every thread.
 
-        Raises
-        ------
-        SessionError : naming the threads that did not end in time.
+        A thread that does not end in time is the session's failure; what it built can be saved.
         """
         self._stop.set()
+        deadline_s = time.perf_counter() + _JOIN_S
         for thread in self._threads:
             if thread.ident is not None:
-                thread.join(_JOIN_S)
+                thread.join(max(0.0, deadline_s - time.perf_counter()))
         if self.results is not None:
             self.results.close()
         alive = [thread.name for thread in self._threads if thread.is_alive()]
         if alive:
-            raise SessionError(f"did not end within {_JOIN_S} s: {', '.join(alive)}")
+            self._fail(SessionError(f"did not end within {_JOIN_S:g} s: {', '.join(alive)}"))
 
     def note_shown(self, view: LiveView, t_shown_s: float) -> None:
         """The window drew this view."""
@@ -205,28 +213,30 @@ class Session:
 
     def image(self, frame: ImageFrame) -> None:
         """An image of the chosen stream goes on its way; one that does not fit is counted."""
-        self._streams.image_seen(frame.name, frame.stamps.t_arrival_s)
-        self._check_streams()
+        self._streams.image_seen(frame.name)
+        self.check_streams()
         if not self._streams.is_chosen(frame.name):
             return
         self.tally.image_received(frame.stamps.t_arrival_s)
         if self.mode.is_live:
             self.latency.add(Stage.RECEIVE, frame.stamps.t_arrival_s, frame.t_decoded_s)
+        self._watch_clock(frame.stamps)
         height, width = frame.pixels.shape
         misfit = self.equipment.misfit((width, height), frame.spacing_mm)
         self._note_misfit(misfit.sentence if misfit else None)
         self._is_depth_told = frame.spacing_mm not in (None, (1.0, 1.0))
         if misfit is not None:
             self.tally.image_skipped(misfit.reason)
-        elif self._frames.put(frame) is not None:
+            return
+        self._note_scale(self.equipment.plan_for((width, height)).warning)
+        if self._frames.put(frame) is not None:
             self.tally.image_skipped(DropReason.SUPERSEDED)
 
     def bad_image(self, name: str, reason: str) -> None:
         """An image that arrived whole but cannot be decoded is received and skipped."""
-        t_now_s = time.perf_counter()
-        self._streams.image_seen(name, t_now_s)
+        self._streams.image_seen(name)
         if self._streams.is_chosen(name):
-            self.tally.image_received(t_now_s)
+            self.tally.image_received(time.perf_counter())
             self.tally.image_skipped(DropReason.BAD_IMAGE)
             self._note_misfit(f"{name}: {reason}")
 
@@ -236,16 +246,17 @@ class Session:
         is_valid = sample.status is PoseStatus.OK
         is_kept = self.poses.add(sample)
         self.tally.pose_received(sample.stamps.t_arrival_s, is_valid=is_valid, is_kept=is_kept)
-        self._check_streams()
+        self.check_streams()
 
     def damaged_poses(self, n: int) -> None:
-        """Poses whose checksum was wrong."""
+        """Poses that could not be decoded."""
         self.tally.poses_damaged(n)
 
     def link(self, server: str, sentence: str, *, is_up: bool) -> None:
         """A new link forgets the old one's poses: a restarted server's stamps may begin anew."""
         if is_up:
             self.poses.clear(server)
+            self._streams.connected(time.perf_counter())
         self._links[server] = (sentence, is_up)
         logger.info("%s", sentence)
 
@@ -253,19 +264,27 @@ class Session:
 
     def _receive(self) -> None:
         self._guard(lambda: self._feed.run(self, self._stop))
+        self._check_streams_at(float("inf"))
         self.poses.close()
         self._frames.close()
 
     def _infer(self) -> None:
         self._guard(lambda: self._pipeline.infer_frames(self._frames, self._masks))
         self._frames.close()
+        self._count_unused(self._frames)
         self._masks.close()
 
     def _recon(self) -> None:
         self._guard(lambda: self._pipeline.reconstruct_frames(self._masks, self._publish))
         self._masks.close()
+        self._count_unused(self._masks)
         self.views.close()
         self.finished.set()
+
+    def _count_unused(self, connector: Iterable[object]) -> None:
+        """After an error, what still waits in a closed connector is lost, and counted."""
+        for _ in connector:
+            self.tally.image_skipped(DropReason.FAILED)
 
     def _guard(self, body: Callable[[], None]) -> None:
         """The top of every worker: an error ends the session, not the program."""
@@ -303,7 +322,12 @@ class Session:
             is_reconnecting = self.tally.frames.received > 0
             state = SessionState.DEGRADED if is_reconnecting else SessionState.CONNECTING
             return state, "; ".join(down) or "not connected"
-        problem = self._streams.problem(now_s) or self._misfit or self.clocks.problem
+        problem = (
+            self._streams.problem(now_s)
+            or self._misfit
+            or self._scale_warning
+            or self.clocks.problem
+        )
         if problem is not None:
             return SessionState.DEGRADED, problem
         sentences = [sentence for sentence, _ in links]
@@ -323,13 +347,36 @@ class Session:
             return False, _POSE_REASONS[self._last_drop]
         return True, "tracking OK"
 
-    def _check_streams(self) -> None:
-        """Without a window nobody can read a wrong name: end with the list of those that exist."""
-        problem = self._streams.problem(time.perf_counter())
+    def check_streams(self) -> None:
+        """Without a window nobody can read a wrong name: end with the list of those that exist.
+
+        A sweep that is read from disk is judged at its end only, however fast it is read.
+        """
+        if self.mode.is_live:
+            self._check_streams_at(time.perf_counter())
+
+    def _check_streams_at(self, now_s: float) -> None:
+        problem = self._streams.problem(now_s)
         if problem is not None and not self.mode.has_window:
             self._fail(StreamError(problem))
 
+    def _watch_clock(self, stamps: Stamps) -> None:
+        """An image whose stamp goes back belongs to a clock that none of the poses belongs to."""
+        if stamps.t_match_s < self._last_image_s - CLOCK_STEP_S:
+            self.poses.clear(stamps.base.server)
+        self._last_image_s = stamps.t_match_s
+
+    def _note_scale(self, sentence: str | None) -> None:
+        self._scale_warning = sentence
+        if sentence is not None:
+            self._warn(sentence)
+
     def _note_misfit(self, sentence: str | None) -> None:
-        if sentence is not None and sentence != self._misfit:
-            logger.warning("%s", sentence)
         self._misfit = sentence
+        if sentence is not None:
+            self._warn(sentence)
+
+    def _warn(self, sentence: str) -> None:
+        if sentence not in self._warnings:
+            self._warnings[sentence] = None
+            logger.warning("%s", sentence)

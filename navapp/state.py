@@ -35,6 +35,7 @@ class DropReason(Enum):
     STALE = "stale"  # older than the session allows when its turn came
     HELD = "held"  # insertion was on hold
     BAD_IMAGE = "bad_image"  # cannot be decoded, or does not fit the calibration
+    FAILED = "failed"  # the session ended with an error before or while it was looked at
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,19 +16,23 @@ class StreamWatch:
         self._settings = settings
         self._image_names: tuple[str, ...] = ()
         self._pose_seen_s: dict[str, float] = {}
-        self._first_seen_s: float | None = None
+        self._since_s: float | None = None
         self._is_settled = False
 
-    def image_seen(self, name: str, t_arrival_s: float) -> None:
+    def connected(self, now_s: float) -> None:
+        """From here on streams are due."""
+        if self._since_s is None:
+            self._since_s = now_s
+
+    def image_seen(self, name: str) -> None:
         if name not in self._image_names:
             self._image_names += (name,)
-            self._new_stream(t_arrival_s)
+            self._is_settled = False
 
     def pose_seen(self, name: str, t_arrival_s: float) -> None:
-        is_new = name not in self._pose_seen_s
+        if name not in self._pose_seen_s:
+            self._is_settled = False
         self._pose_seen_s[name] = t_arrival_s
-        if is_new:
-            self._new_stream(t_arrival_s)
 
     def is_chosen(self, image_name: str) -> bool:
         """Is this the session's image stream: the one named, or else the only one there is?"""
@@ -39,8 +43,11 @@ class StreamWatch:
         return now_s - self._pose_seen_s.get(name, float("-inf"))
 
     def problem(self, now_s: float) -> str | None:
-        """What is wrong with the streams; None while all is well or it is too early to tell."""
-        if self._is_settled or self._first_seen_s is None:
+        """What is wrong with the streams; None while all is well or it is too early to tell.
+
+        At the end of a session nothing more can come: ask for infinity then.
+        """
+        if self._is_settled or self._since_s is None:
             return None
         if self._is_ambiguous:
             return f"the server sends {len(self._image_names)} images, name one: {self._listing}"
@@ -50,13 +57,13 @@ class StreamWatch:
         probe, reference = self._settings.probe, self._settings.reference
         has_path = find_path(tuple(self._pose_seen_s), probe, reference) is not None
         self._is_settled = has_image and has_path
-        if self._is_settled or now_s - self._first_seen_s < self._settings.wait_s:
+        if self._is_settled or now_s - self._since_s < self._settings.wait_s:
             return None
         if not has_image:
             wanted = f"image stream {self._settings.image}" if self._settings.image else "images"
         else:
             wanted = f"poses that lead from {probe} to {reference} or to CT"
-        return f"no {wanted} within {self._settings.wait_s:g} s; the server sends {self._listing}"
+        return f"no {wanted} came; the server sends {self._listing or 'neither images nor poses'}"
 
     @property
     def _is_ambiguous(self) -> bool:
@@ -67,8 +74,3 @@ class StreamWatch:
         images = [f"{name} (image)" for name in self._image_names]
         poses = [f"{name} (pose)" for name in tuple(self._pose_seen_s)]
         return ", ".join(images + poses)
-
-    def _new_stream(self, t_arrival_s: float) -> None:
-        if self._first_seen_s is None:
-            self._first_seen_s = t_arrival_s
-        self._is_settled = False

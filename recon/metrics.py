@@ -37,10 +37,21 @@ class LineScores:
     f1: Array
 
 
+def distance_stats(distances_mm: Array, n_rejected: int = 0) -> DistanceStats:
+    """The distances (N,) in the numbers that are reported."""
+    n_used = len(distances_mm)
+    if n_used == 0:
+        return DistanceStats(np.nan, np.nan, np.nan, 0, n_rejected)
+    median_mm, p95_mm = np.percentile(distances_mm, (50.0, 95.0))
+    return DistanceStats(
+        float(distances_mm.mean()), float(median_mm), float(p95_mm), n_used, n_rejected
+    )
+
+
 def cloud_to_surface(points_mm: ArrayLike, surface: SurfaceDistance) -> DistanceStats:
     """Distance of every point (N, 3) to the nearest point on a triangle of the surface."""
     used, n_rejected = _finite(points_mm)
-    return _stats(surface.distances_mm(used), n_rejected)
+    return distance_stats(surface.distances_mm(used), n_rejected)
 
 
 def points_to_cloud(points_mm: ArrayLike, cloud_points_mm: ArrayLike) -> DistanceStats:
@@ -51,8 +62,8 @@ def points_to_cloud(points_mm: ArrayLike, cloud_points_mm: ArrayLike) -> Distanc
     used, n_rejected = _finite(points_mm)
     cloud, _ = _finite(cloud_points_mm)
     if not len(cloud):
-        return _stats(np.empty(0), n_rejected + len(used))
-    return _stats(_nearest(used, cloud), n_rejected)
+        return distance_stats(np.empty(0), n_rejected + len(used))
+    return distance_stats(_nearest(used, cloud), n_rejected)
 
 
 def line_distance_mm(
@@ -117,13 +128,3 @@ def _finite(points_mm: ArrayLike) -> tuple[Array, int]:
 def _nearest(points: Array, targets: Array) -> Array:
     distances, _ = cKDTree(targets).query(points)
     return np.asarray(distances, dtype=np.float64)
-
-
-def _stats(distances_mm: Array, n_rejected: int) -> DistanceStats:
-    n_used = len(distances_mm)
-    if n_used == 0:
-        return DistanceStats(np.nan, np.nan, np.nan, 0, n_rejected)
-    median_mm, p95_mm = np.percentile(distances_mm, (50.0, 95.0))
-    return DistanceStats(
-        float(distances_mm.mean()), float(median_mm), float(p95_mm), n_used, n_rejected
-    )

@@ -295,7 +295,9 @@ class Client:
         while not stop.is_set():
             try:
                 messages = reader.receive()
-            except TimeoutError:
+            except TimeoutError as error:
+                if error.errno is not None:  # TCP's keep-alive gave the host up; a poll has none
+                    raise
                 if self._is_dead(reader.progress):
                     return
                 continue

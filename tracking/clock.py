@@ -25,6 +25,10 @@ _MIN_SLOPE_SPAN_S = 5.0
 _STANDSTILL_S = 1.0
 _N_DELAYS = 512  # a few seconds of images and poses, for the jitter
 
+# Samples of one stream may overtake each other by this much; a larger step back is a clock that was
+# set back, or a recording that began again.
+CLOCK_STEP_S = 0.05
+
 _N_FILTERED = 20  # as PLUS
 _MAX_CORRECTION_S = 0.5  # as PLUS: beyond it the numbers count something else
 
@@ -110,6 +114,8 @@ class SenderClock:
         if t_s == 0.0:
             return "sends no stamps"
         t_last_s, t_arrival_s = self._last.get(stream, (float("-inf"), 0.0))
+        if t_last_s - CLOCK_STEP_S <= t_s < t_last_s:
+            return None
         if t_s != t_last_s:
             self._last[stream] = (t_s, stamps.t_arrival_s)
         if t_s < t_last_s:

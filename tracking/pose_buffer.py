@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from tracking.clock import CLOCK_STEP_S
 from tracking.messages import PoseSample, PoseStatus, TimeBase
 from tracking.transforms import Matrix, interpolate
+
+logger = logging.getLogger(__name__)
 
 
 class PoseOutcome(Enum):
@@ -39,7 +43,8 @@ class PoseBuffer:
     Any thread adds or reads; reading never extrapolates. Each stream keeps the last `span_s`
     seconds, at most 40,000 samples. A sample that is not newer than the last one of its stream,
     or that another server sends under the same name, is refused, because interpolation needs one
-    order. When a stream changes between its sender's stamps and arrival times, it begins anew.
+    order. When a stream changes between its sender's stamps and arrival times, it begins anew; when
+    a stamp goes back by more than `CLOCK_STEP_S`, all of its server's streams do.
     After a lost connection, `clear` first.
     """
 
@@ -55,6 +60,9 @@ class PoseBuffer:
             stream = self._streams.setdefault(sample.name, _Stream(sample.stamps.base))
             if not stream.accepts(sample):
                 return False
+            if stream.step_back_s(sample) > CLOCK_STEP_S:
+                logger.warning("%s: its clock went back", sample.name)
+                self._clear(stream.base.server)
             stream.append(sample, self._span_s)
             self._changed.notify_all()
             return True
@@ -62,9 +70,7 @@ class PoseBuffer:
     def clear(self, server: str | None = None) -> None:
         """Forget all poses of a server (None: of all), not the names: its connection was lost."""
         with self._changed:
-            for stream in self._streams.values():
-                if server in (None, stream.base.server):
-                    stream.clear()
+            self._clear(server)
 
     def close(self) -> None:
         """No more poses will come: whoever waits for one stops waiting."""
@@ -83,6 +89,15 @@ class PoseBuffer:
         with self._changed:
             stream = self._streams.get(name)
             return None if stream is None else stream.base
+
+    def wait_names(
+        self, is_enough: Callable[[tuple[str, ...]], bool], timeout_s: float | None
+    ) -> None:
+        """Wait until the names of the streams are enough, or no more can come."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: is_enough(tuple(self._streams)) or self._is_closed, timeout_s
+            )
 
     def wait_covered(self, times_s: Mapping[str, float], timeout_s: float | None) -> bool:
         """Wait until every stream has a pose at or after its time; False where none came."""
@@ -124,6 +139,11 @@ class PoseBuffer:
             return PoseRead(PoseOutcome.INVALID)
         return PoseRead(PoseOutcome.FOUND, sample.matrix)
 
+    def _clear(self, server: str | None) -> None:
+        for stream in self._streams.values():
+            if server in (None, stream.base.server):
+                stream.clear()
+
     def _covers(self, times_s: Mapping[str, float]) -> bool:
         streams = ((self._streams.get(name), t_s) for name, t_s in times_s.items())
         return all(s is not None and s.times_s and s.times_s[-1] >= t_s for s, t_s in streams)
@@ -144,14 +164,19 @@ class _Stream:
         self.samples.clear()
 
     def accepts(self, sample: PoseSample) -> bool:
-        """Is the sample of this stream's server, and newer than the last one?"""
+        """Is the sample of this stream's server, and newer than the last one (or far older)?"""
         base = sample.stamps.base
         if base != self.base and (base.server == self.base.server or not self.samples):
             self.clear()
             self.base = base
-        if base != self.base:
-            return False
-        return not self.times_s or sample.stamps.t_match_s > self.times_s[-1]
+        step_back_s = self.step_back_s(sample)
+        return base == self.base and (step_back_s < 0.0 or step_back_s > CLOCK_STEP_S)
+
+    def step_back_s(self, sample: PoseSample) -> float:
+        """How much older the sample is than the last one; negative where it is newer."""
+        if not self.times_s:
+            return float("-inf")
+        return self.times_s[-1] - sample.stamps.t_match_s
 
     def append(self, sample: PoseSample, span_s: float) -> None:
         t_s = sample.stamps.t_match_s

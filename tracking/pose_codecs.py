@@ -15,7 +15,13 @@ import numpy as np
 from tracking.errors import WireError
 from tracking.framing import Message, Parts, pack, text_of
 from tracking.messages import PoseSample, PoseStatus
-from tracking.transforms import RIGID_TOLERANCE, Matrix, is_right_handed, rotation_deviation
+from tracking.transforms import (
+    MAX_TRANSLATION_MM,
+    RIGID_TOLERANCE,
+    Matrix,
+    is_right_handed,
+    rotation_deviation,
+)
 
 TRANSFORM, POSITION, QTRANS = "TRANSFORM", "POSITION", "QTRANS"
 TDATA, QTDATA = "TDATA", "QTDATA"
@@ -98,7 +104,7 @@ def _from_columns(message: Message, name: str, numbers: tuple[float, ...]) -> Po
     is_rigid = (
         rotation_deviation(x, y, z) <= RIGID_TOLERANCE
         and is_right_handed(x, y, z)
-        and math.isfinite(sum(numbers[9:12]))
+        and all(abs(t_mm) <= MAX_TRANSLATION_MM for t_mm in numbers[9:12])
     )
     matrix = np.array((*zip(*(numbers[k : k + 3] for k in (0, 3, 6, 9)), strict=True), _BOTTOM))
     matrix.setflags(write=False)

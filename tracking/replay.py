@@ -40,6 +40,8 @@ REMOTE_DEVICE = "Replay"
 _DRAIN_TIMEOUT_S = 5.0
 # Positions are typed in decimals: what lies so little before them still counts.
 _SEEK_TOLERANCE_S = 1e-6
+# A stamp on the wire has 32 bits for whole seconds.
+_STAMP_END_S = 2.0**32
 # Between two rounds of a sweep that has but one stamp.
 _LONE_STAMP_PERIOD_S = 0.1
 
@@ -410,10 +412,10 @@ def _window(sweep: Sweep, from_s: float | None, to_s: float | None) -> tuple[flo
             f"{sweep.name}: nothing lies between {begin_s - first_s:g} and {end_s - first_s:g} s, "
             f"the sweep lasts {last_s - first_s:g} s"
         )
-    if begin_s <= 0.0:
+    if begin_s <= 0.0 or end_s >= _STAMP_END_S:
         raise SequenceError(
-            f"{sweep.name}: its first stamp is {begin_s:g} s, expected above 0 "
-            "(on the wire 0 means that there is no stamp)"
+            f"{sweep.name}: its stamps go from {begin_s:g} to {end_s:g} s, expected above 0 (which "
+            "on the wire means that there is no stamp) and below 2^32 s"
         )
     return begin_s, end_s
 

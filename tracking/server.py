@@ -299,6 +299,8 @@ def _listen(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.create_server(address, family=family)
+    except UnicodeError:
+        raise LinkError(f"cannot listen on {where}: {host} is not a host name") from None
     except OSError as error:
         raise LinkError(
             f"cannot listen on {where}: {reason(error)}; "

@@ -106,10 +106,16 @@ def connect(host: str, port: int, timeout_s: float, stop: threading.Event) -> so
     OSError : the reason of the last address tried; TimeoutError if it never answered.
     """
     failure = OSError(f"{host} has no address")
-    for family, kind, protocol, _, address in socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM
-    ):
-        sock = socket.socket(family, kind, protocol)
+    try:
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError:
+        raise OSError(f"{host} is not a host name") from None
+    for family, kind, protocol, _, address in addresses:
+        try:
+            sock = socket.socket(family, kind, protocol)
+        except OSError as error:  # a family that this computer does not speak
+            failure = error
+            continue
         try:
             # Before connecting, for the window that TCP announces depends on it.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)

@@ -21,6 +21,9 @@ Column = Sequence[float]
 # a millimetre-per-pixel scale hidden in a pose gives 0.1 or more.
 RIGID_TOLERANCE = 1e-3
 
+# Trackers reach a few metres; further away is another unit, or no number that was measured.
+MAX_TRANSLATION_MM = 10_000.0
+
 # Below this angle sin(angle) loses its digits and slerp equals linear interpolation to 1e-12.
 _SLERP_LINEAR_BELOW_RAD = 1e-6
 
@@ -49,7 +52,8 @@ def check_rigid(matrix: ArrayLike, name: str) -> Matrix:
 
     Raises
     ------
-    TransformError : if it is not finite, not affine, scaled, skewed or left-handed.
+    TransformError : if it is not finite, not affine, scaled, skewed, left-handed, or more than
+        10 m away.
     """
     T = check_affine(matrix, name)
     columns = T[:3, :3].T.tolist()
@@ -60,6 +64,10 @@ def check_rigid(matrix: ArrayLike, name: str) -> Matrix:
         )
     if not is_right_handed(*columns):
         raise TransformError(f"{name}: left-handed (determinant of R is negative)")
+    if np.abs(T[:3, 3]).max() > MAX_TRANSLATION_MM:
+        raise TransformError(
+            f"{name}: lies at {T[:3, 3].tolist()} mm, expected within {MAX_TRANSLATION_MM:g} mm"
+        )
     return T
 
 

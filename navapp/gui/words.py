@@ -13,6 +13,7 @@ DROP_SENTENCES: dict[DropReason, str] = {
     DropReason.STALE: "the image came too late",
     DropReason.HELD: "insertion is on hold",
     DropReason.BAD_IMAGE: "unreadable or not as calibrated",
+    DropReason.FAILED: "the session ended with an error",
 }
 
 DISCLAIMER = "Research software, not a medical device."

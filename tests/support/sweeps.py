@@ -12,10 +12,10 @@ Event = SweepImage | SweepPose
 
 @dataclass(frozen=True)
 class AlteredSweep:
-    """Another sweep's events, each passed through `alter`, which gives none, one or several."""
+    """Another sweep whose events pass through `alter`, all at once and in order."""
 
     original: Sweep
-    alter: Callable[[Event], Iterable[Event]]
+    alter: Callable[[Iterator[Event]], Iterable[Event]]
 
     @property
     def name(self) -> str:
@@ -38,5 +38,13 @@ class AlteredSweep:
         return self.original.span_s
 
     def events(self) -> Iterator[Event]:
-        for event in self.original.events():
-            yield from self.alter(event)
+        yield from self.alter(self.original.events())
+
+
+def each(alter: Callable[[Event], Event | None]) -> Callable[[Iterator[Event]], Iterator[Event]]:
+    """Alter every event by itself; None leaves it out."""
+
+    def alter_all(events: Iterator[Event]) -> Iterator[Event]:
+        return (new for event in events if (new := alter(event)) is not None)
+
+    return alter_all

@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from inference.preprocess import InputPlan
+from inference.segmenter import Segmentation
 from navapp.config import ResultSettings, Settings, load_settings
 from navapp.demo import for_simulation, serve, write_simulation
 from navapp.equipment import Equipment, load_equipment
-from navapp.feeds import Feed, LiveFeed, SweepFeed
-from navapp.live import Ending, run_to_end
+from navapp.feeds import Feed, Inlet, LiveFeed, SweepFeed
+from navapp.live import Ending, Interrupts, run_to_end
 from navapp.report import conclude
 from navapp.results import ResultSender
 from navapp.session import Session, SessionMode
 from navapp.state import DropReason, SessionState
 from recon.simulator import SimulatedSweep, SimulatorSettings
-from tests.support.sweeps import AlteredSweep, Event
+from tests.support.sweeps import AlteredSweep, Event, each
 from tracking.client import Client
 from tracking.messages import ImageFrame, PoseSample, PoseStatus, Stamps
 from tracking.replay import Replay
 from tracking.sequences import Sweep, SweepImage, SweepPose
 from tracking.server import Server
+from tracking.transforms import from_rotation_vector
 from tracking.wire import encode_image, encode_transform
 
 _N_IMAGES = 24
@@ -48,13 +52,14 @@ def equipment(settings: Settings) -> Equipment:
 
 
 def _reconstructed(sweep: Sweep, settings: Settings, equipment: Equipment) -> Session:
-    feed = SweepFeed(sweep, settings.matching.max_pose_gap_s)
+    feed = SweepFeed(sweep, settings.matching.max_pose_gap_s, equipment.image_lag_s)
     return _ended(feed, settings, equipment, is_live=False)
 
 
 def _ended(feed: Feed, settings: Settings, equipment: Equipment, *, is_live: bool) -> Session:
     session = Session(settings, equipment, feed, SessionMode(is_live=is_live, has_window=False))
-    assert run_to_end(session, None, None) is Ending.ENDED
+    with Interrupts() as interrupts:
+        assert run_to_end(session, None, None, interrupts) is Ending.ENDED
     assert session.failure is None
     return session
 
@@ -124,16 +129,19 @@ def test_without_a_registration_the_cloud_stays_in_the_reference(
 # -- every loss has its reason ------------------------------------------------------------------
 
 
-def _pose_filter(name: str, begin_s: float, end_s: float, status: PoseStatus | None):  # type: ignore[no-untyped-def]
-    """Between two times, the poses of a stream get a status, or with None do not come."""
+def _without_poses(
+    sweep: Sweep, name: str, begin_s: float, end_s: float, status: PoseStatus | None = None
+) -> Sweep:
+    """Between two times, the poses of a stream have another status, or without one do not come."""
 
-    def alter(event: Event) -> Iterable[Event]:
-        is_hit = isinstance(event, SweepPose) and event.name == name
-        if not (is_hit and begin_s <= event.t_s < end_s):
-            return (event,)
-        return () if status is None else (replace(event, status=status),)
+    def alter(event: Event) -> Event | None:
+        if not (isinstance(event, SweepPose) and event.name == name):
+            return event
+        if not begin_s <= event.t_s < end_s:
+            return event
+        return None if status is None else replace(event, status=status)
 
-    return alter
+    return AlteredSweep(sweep, each(alter))
 
 
 def _middle(sweep: SimulatedSweep) -> tuple[float, float]:
@@ -145,8 +153,8 @@ def _middle(sweep: SimulatedSweep) -> tuple[float, float]:
 def test_a_hidden_reference_gives_no_points(
     sweep: SimulatedSweep, settings: Settings, equipment: Equipment
 ) -> None:
-    alter = _pose_filter("ReferenceToTracker", *_middle(sweep), PoseStatus.INVALID)
-    session = _reconstructed(AlteredSweep(sweep, alter), settings, equipment)
+    hidden = _without_poses(sweep, "ReferenceToTracker", *_middle(sweep), PoseStatus.INVALID)
+    session = _reconstructed(hidden, settings, equipment)
     losses = _losses(session)
     assert set(losses) == {DropReason.POSE_INVALID}
     assert 8 <= losses[DropReason.POSE_INVALID] <= 12
@@ -156,8 +164,8 @@ def test_a_hidden_reference_gives_no_points(
 def test_a_silent_probe_gives_no_points(
     sweep: SimulatedSweep, settings: Settings, equipment: Equipment
 ) -> None:
-    alter = _pose_filter("ProbeToTracker", *_middle(sweep), None)
-    losses = _losses(_reconstructed(AlteredSweep(sweep, alter), settings, equipment))
+    silent = _without_poses(sweep, "ProbeToTracker", *_middle(sweep))
+    losses = _losses(_reconstructed(silent, settings, equipment))
     assert set(losses) == {DropReason.NO_POSE}
     assert 8 <= losses[DropReason.NO_POSE] <= 12
 
@@ -166,8 +174,8 @@ def test_a_short_silence_is_a_gap(
     sweep: SimulatedSweep, settings: Settings, equipment: Equipment
 ) -> None:
     begin_s, _ = _middle(sweep)
-    alter = _pose_filter("ProbeToTracker", begin_s, begin_s + 0.12, None)
-    losses = _losses(_reconstructed(AlteredSweep(sweep, alter), settings, equipment))
+    silent = _without_poses(sweep, "ProbeToTracker", begin_s, begin_s + 0.12)
+    losses = _losses(_reconstructed(silent, settings, equipment))
     assert losses[DropReason.POSE_GAP] >= 1
     assert sum(losses.values()) <= 4
 
@@ -175,8 +183,8 @@ def test_a_short_silence_is_a_gap(
 def test_poses_that_end_too_early(
     sweep: SimulatedSweep, settings: Settings, equipment: Equipment
 ) -> None:
-    alter = _pose_filter("ProbeToTracker", _middle(sweep)[0], np.inf, None)
-    losses = _losses(_reconstructed(AlteredSweep(sweep, alter), settings, equipment))
+    silent = _without_poses(sweep, "ProbeToTracker", _middle(sweep)[0], np.inf)
+    losses = _losses(_reconstructed(silent, settings, equipment))
     assert set(losses) == {DropReason.NO_POSE}
 
 
@@ -185,10 +193,11 @@ def test_images_of_another_size_and_of_another_spacing(
 ) -> None:
     small = np.zeros((100, 100), dtype=np.uint8)
 
-    def shrink(event: Event) -> Iterable[Event]:
-        return (replace(event, load=lambda: small) if isinstance(event, SweepImage) else event,)
+    def shrink(event: Event) -> Event:
+        return replace(event, load=small.copy) if isinstance(event, SweepImage) else event
 
-    losses = _losses(_reconstructed(AlteredSweep(sweep, shrink), settings, equipment))
+    shrunk = AlteredSweep(sweep, each(shrink))
+    losses = _losses(_reconstructed(shrunk, settings, equipment))
     assert losses == {DropReason.BAD_IMAGE: _N_IMAGES}
 
     deeper = SimulatedSweep(replace(sweep.settings, spacing_mm=(0.10, 0.106)))
@@ -206,19 +215,20 @@ def test_a_slow_network_skips_images_and_counts_them(
     gate = threading.Event()
     segment = equipment.segmenter.segment
 
-    def slow(pixels, plan):  # type: ignore[no-untyped-def]
+    def slow(pixels: NDArray[np.uint8], plan: InputPlan) -> Segmentation:
         gate.wait(20.0)
         return segment(pixels, plan)
 
     class GateFeed:
-        def run(self, inlet, stop) -> None:  # type: ignore[no-untyped-def]
-            SweepFeed(sweep, 0.0).run(inlet, stop)
+        def run(self, inlet: Inlet, stop: threading.Event) -> None:
+            SweepFeed(sweep, 0.0, 0.0).run(inlet, stop)
             gate.set()
 
     session = Session(settings, equipment, GateFeed(), SessionMode(is_live=True, has_window=False))
     monkeypatch.setattr(equipment.segmenter, "warm_up", lambda plan: None)
     monkeypatch.setattr(equipment.segmenter, "segment", slow)
-    run_to_end(session, None, None)
+    with Interrupts() as interrupts:
+        run_to_end(session, None, None, interrupts)
     losses = _losses(session)
     assert losses[DropReason.SUPERSEDED] >= _N_IMAGES - 3
     assert session.tally.frames.received == _N_IMAGES
@@ -229,9 +239,57 @@ def test_images_that_waited_too_long_are_stale(
 ) -> None:
     matching = settings.matching.model_copy(update={"max_age_s": 1e-9})
     impatient = settings.model_copy(update={"matching": matching})
-    session = _ended(SweepFeed(sweep, 0.1), impatient, equipment, is_live=True)
+    session = _ended(SweepFeed(sweep, 0.1, 0.0), impatient, equipment, is_live=True)
     assert set(_losses(session)) <= {DropReason.STALE, DropReason.SUPERSEDED}
     assert session.tally.frames.processed == 0
+
+
+def test_a_negative_lag_waits_for_the_poses_that_are_yet_to_come(
+    settings: Settings, equipment: Equipment
+) -> None:
+    """Images stamped 0.2 s before the moment they show: the poses come later."""
+    sweep = SimulatedSweep(SimulatorSettings(n_images=_N_IMAGES))
+
+    def early(events: Iterator[Event]) -> Iterable[Event]:
+        shifted = (
+            replace(event, t_s=event.t_s - 0.28) if isinstance(event, SweepImage) else event
+            for event in events
+        )
+        return sorted(shifted, key=lambda event: event.t_s)
+
+    session = _reconstructed(
+        AlteredSweep(sweep, early), settings, replace(equipment, image_lag_s=-0.2)
+    )
+    assert _losses(session) == {}
+    report = conclude(session, startup_s=0.0, is_complete=True).report
+    assert report["ct_distance_mm"]["mean"] <= 0.2
+
+
+def test_a_clock_that_goes_back_never_pairs_an_image_with_an_old_pose(
+    sweep: SimulatedSweep, settings: Settings, equipment: Equipment
+) -> None:
+    """A server that begins its own recording anew: the same stamps, another place."""
+    elsewhere = from_rotation_vector((0.0, 0.0, 0.0), (0.0, 0.0, 500.0))
+
+    def moved(event: Event) -> Event:
+        is_probe = isinstance(event, SweepPose) and event.name == "ProbeToTracker"
+        return replace(event, matrix=elsewhere @ event.matrix) if is_probe else event
+
+    with Server(port=0) as server:
+        session = _connected_session(server.port, settings, replace(equipment, registration=None))
+        _play(server, sweep)
+        _until(lambda: session.tally.frames.received >= _N_IMAGES)
+        _until(lambda: _is_idle(session))
+        n_first = len(session.scene.placed_frames)
+        _play(server, AlteredSweep(sweep, each(moved)))
+        _until(lambda: session.tally.frames.received >= 2 * _N_IMAGES)
+        _until(lambda: _is_idle(session))
+        session.stop()
+    centres_mm = np.array([p.A_scene_pixel[:3, 3] for p in session.scene.placed_frames])
+    first, second = centres_mm[:n_first], centres_mm[n_first:]
+    assert len(second) > _N_IMAGES / 3
+    distances_mm = np.linalg.norm(second[:, None] - first[None], axis=2)
+    assert distances_mm.min() > 300.0, "the sweep is 130 mm long, the other place 500 mm away"
 
 
 # -- states -------------------------------------------------------------------------------------
@@ -246,12 +304,12 @@ def test_an_error_in_a_worker_ends_the_session_and_keeps_the_cloud(
     segment = equipment.segmenter.segment
     calls = iter(range(1000))
 
-    def breaks(pixels, plan):  # type: ignore[no-untyped-def]
+    def breaks(pixels: NDArray[np.uint8], plan: InputPlan) -> Segmentation:
         if next(calls) == 10:
             raise RuntimeError("out of memory")
         return segment(pixels, plan)
 
-    feed = SweepFeed(sweep, settings.matching.max_pose_gap_s)
+    feed = SweepFeed(sweep, settings.matching.max_pose_gap_s, equipment.image_lag_s)
     session = Session(settings, equipment, feed, SessionMode(is_live=False, has_window=False))
     monkeypatch.setattr(equipment.segmenter, "segment", breaks)
     monkeypatch.setattr(equipment.segmenter, "warm_up", lambda plan: None)
@@ -261,6 +319,7 @@ def test_an_error_in_a_worker_ends_the_session_and_keeps_the_cloud(
     assert session.status().state is SessionState.FAILED
     assert "out of memory" in session.status().detail
     assert session.scene.n_voxels > 0
+    assert _losses(session)[DropReason.FAILED] >= 1, "no image is forgotten"
 
 
 def test_a_lost_server_degrades_and_the_cloud_survives_its_return(
@@ -268,28 +327,37 @@ def test_a_lost_server_degrades_and_the_cloud_survives_its_return(
 ) -> None:
     with Server(port=0) as first:
         port = first.port
-        server = settings.server.model_copy(update={"port": port})
-        session = Session(
-            settings,
-            equipment,
-            LiveFeed(server, until_closed=False, gives_up=True),
-            SessionMode(is_live=True, has_window=False),
-        )
-        assert session.status().state is SessionState.IDLE
-        session.start()
+        session = _connected_session(port, settings, equipment)
         _play(first, sweep)
         _until(lambda: session.tally.frames.processed > 10)
-    n_voxels = session.scene.n_voxels
     _until(lambda: session.status().state is SessionState.DEGRADED)
     assert f"{port}" in session.status().detail
+    n_voxels, n_placed = session.scene.n_voxels, len(session.scene.placed_frames)
+    assert n_voxels > 0
     with Server(port=port) as second:
         _play(second, sweep)
         _until(lambda: session.status().state is SessionState.RUNNING)
         _until(lambda: session.tally.frames.received >= 1.5 * _N_IMAGES)
     session.stop()
     assert session.failure is None
-    assert session.scene.n_voxels >= n_voxels > 0
+    assert session.scene.n_voxels >= n_voxels
+    assert len(session.scene.placed_frames) > n_placed
     assert session.tally.poses.lost == 0
+
+
+def _connected_session(port: int, settings: Settings, equipment: Equipment) -> Session:
+    server = settings.server.model_copy(update={"port": port})
+    feed = LiveFeed(server, until_closed=False, gives_up=True)
+    session = Session(settings, equipment, feed, SessionMode(is_live=True, has_window=False))
+    assert session.status().state is SessionState.IDLE
+    session.start()
+    return session
+
+
+def _is_idle(session: Session) -> bool:
+    """Every image that was received has met its fate."""
+    counts = session.tally.frames
+    return counts.received == counts.processed + sum(counts.skipped.values())
 
 
 def _streamed(
@@ -372,7 +440,7 @@ def test_every_view_goes_out_to_whoever_listens(
     session = Session(
         settings,
         equipment,
-        SweepFeed(sweep, settings.matching.max_pose_gap_s),
+        SweepFeed(sweep, settings.matching.max_pose_gap_s, equipment.image_lag_s),
         SessionMode(is_live=False, has_window=False),
     )
     session.results = ResultSender(ResultSettings(port=0), equipment.calibration.A_probe_pixel)
@@ -405,7 +473,7 @@ def test_images_that_do_not_tell_their_depth_leave_it_unverified(
     sweep: SimulatedSweep, settings: Settings, equipment: Equipment
 ) -> None:
     session = Session(
-        settings, equipment, SweepFeed(sweep, 0.0), SessionMode(is_live=True, has_window=True)
+        settings, equipment, SweepFeed(sweep, 0.0, 0.0), SessionMode(is_live=True, has_window=True)
     )
     session._is_started = True
     session.link("", "connected", is_up=True)
@@ -426,7 +494,7 @@ def _play(server: Server, sweep: Sweep) -> None:
     Replay(sweep, server, speed=2.0).run(threading.Event())
 
 
-def _until(is_true) -> None:  # type: ignore[no-untyped-def]
+def _until(is_true: Callable[[], bool]) -> None:
     """Poll a state that other threads reach; the test's own time limit ends a vain wait."""
     pause = threading.Event()
     while not is_true():

@@ -23,6 +23,10 @@ _SKEW_WARNED_RAD = math.radians(1.0)
 _SPACING_RANGE_MM = (0.005, 2.0)
 
 
+# Scanners lag by tens of milliseconds, image pipelines by a few hundred.
+MAX_IMAGE_LAG_S = 2.0
+
+
 @dataclass(frozen=True, slots=True)
 class ProbeCalibration:
     """Where a pixel lies on the probe, as measured.
@@ -48,6 +52,11 @@ class ProbeCalibration:
         return float(lengths[0]), float(lengths[1])
 
     def __post_init__(self) -> None:
+        lag_s = self.image_lag_s
+        if lag_s is not None and not abs(lag_s) <= MAX_IMAGE_LAG_S:
+            raise CalibrationError(
+                f"{self.source}: image_lag_s is {lag_s}, expected within +-{MAX_IMAGE_LAG_S:g} s"
+            )
         try:
             check_affine(self.A_probe_pixel, f"{self.source}: image to probe")
         except TransformError as error:

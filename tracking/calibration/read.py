@@ -56,7 +56,7 @@ def load_calibration(path: Path) -> ProbeCalibration:
         return reader(path, content, hashlib.sha256(content).hexdigest())
     except KeyError as error:
         raise CalibrationError(f"{path}: {error.args[0]} is missing") from None
-    except (ValueError, TypeError, ElementTree.ParseError) as error:
+    except (ValueError, TypeError, AttributeError, ElementTree.ParseError) as error:
         raise CalibrationError(f"{path}: cannot be read as a calibration: {error}") from None
 
 
@@ -77,7 +77,7 @@ def load_registration(path: Path) -> Registration:
         ) from None
     except TransformError as error:
         raise CalibrationError(str(error)) from None
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise CalibrationError(f"{path}: cannot be read as a registration: {error}") from None
     return Registration(T_ct_reference, path, hashlib.sha256(content).hexdigest())
 
@@ -100,7 +100,7 @@ def _from_toml(path: Path, content: bytes, sha256: str) -> ProbeCalibration:
         A_probe_pixel=_matrix(probe["A_probe_pixel"]),
         source=path,
         sha256=sha256,
-        image_size_px=_integers(probe.get("image_size_px"), 2, "image_size_px"),  # type: ignore[arg-type]
+        image_size_px=_integers(probe.get("image_size_px"), 2, "image_size_px", at_least=1),  # type: ignore[arg-type]
         roi_px=_integers(probe.get("roi_px"), 4, "roi_px"),  # type: ignore[arg-type]
         image_lag_s=None if lag is None else float(lag),
         provenance={key: str(value) for key, value in data.get("provenance", {}).items()},
@@ -155,9 +155,9 @@ def _matrix(values: Any) -> NDArray[np.float64]:
     return np.array(values, dtype=np.float64)
 
 
-def _integers(values: Any, n: int, name: str) -> tuple[int, ...] | None:
+def _integers(values: Any, n: int, name: str, at_least: int = 0) -> tuple[int, ...] | None:
     if values is None:
         return None
-    if len(values) != n or not all(isinstance(value, int) and value >= 0 for value in values):
-        raise ValueError(f"{name} is {values}, expected {n} whole numbers")
+    if len(values) != n or not all(isinstance(v, int) and v >= at_least for v in values):
+        raise ValueError(f"{name} is {values}, expected {n} whole numbers from {at_least} on")
     return tuple(values)

@@ -90,7 +90,8 @@ class UltraBonesRecord:
                 return np.array(image, dtype=np.uint8)
         except FileNotFoundError:
             raise SequenceError(f"{path}: no such image, but tracking.csv names it") from None
-        except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError on a broken PNG
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            # Pillow's PNG reader raises all of these on a broken file.
             raise SequenceError(f"{path}: cannot be read as an image: {error}") from None
 
 

@@ -47,6 +47,7 @@ def test_no_contract(write_network: Callable[..., Path]) -> None:
         ("input", {"spacing_mm": "fine"}, "cannot be honoured"),
         ("input", {"padding": 3.0}, r"input\.padding is 3\.0"),
         ("input", {"colour": "grey"}, "colour"),
+        ("normalisation", {"scale": "x"}, r"normalisation\.scale is 'x'"),
         ("normalisation", {"std": 0.0}, r"normalisation\.std is 0\.0"),
         ("output", {"activation": "softmax"}, r"output\.activation is 'softmax'"),
         ("output", {"threshold": 1.5}, r"output\.threshold is 1\.5"),
@@ -71,6 +72,12 @@ def test_missing_section(contract: ModelContract) -> None:
     del metadata["navapp.output"]
     with pytest.raises(ModelError, match=r"contract of model m lacks 'navapp\.output'"):
         ModelContract.from_metadata(metadata, "m")
+
+
+def test_a_section_that_is_none(contract: ModelContract) -> None:
+    metadata = contract.to_metadata() | {"navapp.input": "5"}
+    with pytest.raises(ModelError, match=r"m\.onnx cannot be honoured"):
+        ModelContract.from_metadata(metadata, "m.onnx")
 
 
 def test_broken_json(contract: ModelContract) -> None:

@@ -52,7 +52,8 @@ def test_latency_percentiles_since_a_time() -> None:
 
 def test_streams_that_are_all_there() -> None:
     watch = StreamWatch(StreamSettings())
-    watch.image_seen("Image_Probe", 1.0)
+    watch.connected(1.0)
+    watch.image_seen("Image_Probe")
     watch.pose_seen("ProbeToReference", 1.1)
     assert watch.problem(100.0) is None
     assert watch.is_chosen("Image_Probe")
@@ -62,7 +63,7 @@ def test_streams_that_are_all_there() -> None:
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
-        (StreamSettings(image="Video"), "no image stream Video within 5 s"),
+        (StreamSettings(image="Video"), "no image stream Video came"),
         (StreamSettings(probe="Needle"), "no poses that lead from Needle to Reference"),
     ],
 )
@@ -70,7 +71,8 @@ def test_a_name_that_does_not_appear_lists_those_that_do(
     settings: StreamSettings, text: str
 ) -> None:
     watch = StreamWatch(settings)
-    watch.image_seen("Image_Probe", 1.0)
+    watch.connected(1.0)
+    watch.image_seen("Image_Probe")
     watch.pose_seen("ProbeToReference", 1.0)
     assert watch.problem(5.9) is None, "too early to tell"
     problem = watch.problem(6.1)
@@ -79,17 +81,36 @@ def test_a_name_that_does_not_appear_lists_those_that_do(
     assert "Image_Probe (image), ProbeToReference (pose)" in problem
 
 
+def test_a_server_that_says_nothing() -> None:
+    watch = StreamWatch(StreamSettings())
+    assert watch.problem(100.0) is None, "not connected yet"
+    watch.connected(100.0)
+    assert watch.problem(104.0) is None
+    assert watch.problem(106.0) == "no images came; the server sends neither images nor poses"
+
+
+def test_at_the_end_there_is_nothing_to_wait_for() -> None:
+    watch = StreamWatch(StreamSettings(image="Video"))
+    watch.connected(1.0)
+    watch.image_seen("Image")
+    assert watch.problem(1.1) is None
+    problem = watch.problem(float("inf"))
+    assert problem is not None
+    assert "Image (image)" in problem
+
+
 def test_two_unnamed_images_are_not_guessed_between() -> None:
     watch = StreamWatch(StreamSettings())
-    watch.image_seen("Left", 1.0)
+    watch.connected(1.0)
+    watch.image_seen("Left")
     assert watch.is_chosen("Left")
-    watch.image_seen("Right", 1.1)
+    watch.image_seen("Right")
     assert not watch.is_chosen("Left")
     assert watch.problem(1.1) == (
         "the server sends 2 images, name one: Left (image), Right (image)"
     )
     named = StreamWatch(StreamSettings(image="Right"))
-    named.image_seen("Left", 1.0)
-    named.image_seen("Right", 1.0)
+    named.image_seen("Left")
+    named.image_seen("Right")
     assert named.is_chosen("Right")
     assert not named.is_chosen("Left")

@@ -102,6 +102,7 @@ def test_a_measured_skew_is_kept_and_said(tmp_path: Path, caplog: pytest.LogCapt
     [
         ("c.toml", "[probe", "cannot be read"),
         ("c.toml", "[other]\n", "probe is missing"),
+        ("c.toml", "probe = 3\n", "cannot be read"),
         ("c.toml", "[probe]\nA_probe_pixel = [1, 2]\n", "shape"),
         ("c.json", "{}", "image_size_px is missing"),
         ("c.json", "nothing", "cannot be read"),
@@ -116,6 +117,26 @@ def test_broken_files_are_named(tmp_path: Path, name: str, content: str, text: s
     with pytest.raises(CalibrationError, match=text) as caught:
         load_calibration(path)
     assert name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "text"),
+    [
+        ("[temporal]\nimage_lag_s = nan", "image_lag_s is nan"),
+        ("[temporal]\nimage_lag_s = 80.0", "image_lag_s is 80.0, expected within"),
+        ("[provenance]\n[[temporal]]\n", "cannot be read"),
+    ],
+)
+def test_other_sections_are_checked_too(tmp_path: Path, section: str, text: str) -> None:
+    path = _write(tmp_path / "c.toml", _affine())
+    path.write_text(f"{path.read_text()}\n{section}\n")
+    with pytest.raises(CalibrationError, match=text):
+        load_calibration(path)
+
+
+def test_an_image_without_pixels(tmp_path: Path) -> None:
+    with pytest.raises(CalibrationError, match="whole numbers from 1 on"):
+        load_calibration(_write(tmp_path / "c.toml", _affine(), image_size_px=[0, 480]))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -84,8 +84,18 @@ def test_an_invalid_neighbour_spoils_the_pose(bad: int) -> None:
 def test_a_sample_that_is_not_newer_is_refused() -> None:
     buffer = _buffer(_sample(1.0, 1.0))
     assert not buffer.add(_sample(1.0, 2.0))
-    assert not buffer.add(_sample(0.9, 3.0))
+    assert not buffer.add(_sample(0.96, 3.0))
     assert _read(buffer, 1.0) == (PoseOutcome.FOUND, 1.0)
+
+
+def test_a_clock_that_goes_back_begins_anew() -> None:
+    """A server's clock was set, or its recording loops: the old poses belong to another time."""
+    buffer = _buffer(_sample(1.0, 1.0), _sample(1.05, 1.0))
+    buffer.add(_sample(1.0, 1.0, name="ReferenceToTracker"))
+    assert buffer.add(_sample(0.5, 7.0))
+    assert _read(buffer, 1.0)[0] is PoseOutcome.MISSING
+    assert _read(buffer, 0.5) == (PoseOutcome.FOUND, 7.0)
+    assert buffer.read("ReferenceToTracker", 1.0, max_gap_s=0.1).outcome is PoseOutcome.MISSING
 
 
 def test_old_samples_go_and_memory_stays_bounded() -> None:
