@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from contextlib import ExitStack
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from navapp.equipment import Equipment
     from navapp.feeds import Feed
     from navapp.live import WindowPlan
+    from navapp.recorder import Recorder
     from navapp.session import Session
 
 # Start-up counts from here: what came before is the interpreter's own.
@@ -94,7 +94,10 @@ def demo(
         source = open_sweep(sweep)
     equipment = load_equipment(settings, sweep)
     with ExitStack() as stack:
-        window = None if headless else _window(f"navapp demo: {source.name}", out, stack)
+        # A person looks at the result until they close the window; a script has nobody to do so.
+        closes = not sys.stdin.isatty()
+        title = f"navapp demo: {source.name}"
+        window = None if headless else _window(title, out, stack, closes_itself=closes)
         port = stack.enter_context(serve(source, factor))
         server = settings.server.model_copy(update={"port": port})
         settings = settings.model_copy(update={"server": server})
@@ -115,6 +118,9 @@ def run(
         float | None,
         typer.Option(help="Images are stamped this much late; default: calibration's."),
     ] = None,
+    record: Annotated[
+        bool, typer.Option("--record", help="Record every message into OUT/recording.mcap.")
+    ] = False,
     headless: HeadlessOption = False,
     seconds: Annotated[float | None, typer.Option(help="End after so long.", min=0.0)] = None,
     until_closed: Annotated[
@@ -129,6 +135,7 @@ def run(
     """Live session with an OpenIGTLink server; ends on --seconds, Ctrl-C or closing the window."""
     from navapp.equipment import load_equipment
     from navapp.feeds import LiveFeed
+    from navapp.recorder import Recorder
     from navapp.report import prepare_folder
 
     settings = _settings(
@@ -143,16 +150,21 @@ def run(
     )
     out = out or Path("out") / datetime.now().strftime("run-%Y%m%d-%H%M%S")
     prepare_folder(out)
+    recorder = Recorder(out / "recording.mcap") if record else None
     equipment = load_equipment(settings)
     with ExitStack() as stack:
-        window = None if headless else _window("navapp", out, stack, needs_screen=True)
+        window = (
+            None
+            if headless
+            else _window("navapp", out, stack, closes_itself=until_closed, needs_screen=True)
+        )
         feed = LiveFeed(
             settings.server,
             until_closed=until_closed,
             gives_up=headless,
             more_servers=settings.more_servers,
         )
-        return _run(settings, equipment, feed, window, out, seconds)
+        return _run(settings, equipment, feed, window, out, seconds, recorder=recorder)
 
 
 @app.command()
@@ -200,6 +212,7 @@ def reconstruct(
 ) -> int:
     """Every frame of a sweep, without a socket, as fast as it goes; the same result each time."""
     from navapp.equipment import load_equipment
+    from navapp.errors import ConfigError
     from navapp.feeds import SweepFeed
     from navapp.report import prepare_folder
     from tracking.sequences import open_sweep
@@ -207,9 +220,82 @@ def reconstruct(
     prepare_folder(out)
     settings = _settings(None, model, ct, calibration, registration)
     source = open_sweep(sweep, poses=poses)
+    if source.n_images == 0:
+        raise ConfigError(f"{sweep}: holds no images, so there is nothing to reconstruct")
     equipment = load_equipment(settings, sweep)
     feed = SweepFeed(source, settings.matching.max_pose_gap_s, equipment.image_lag_s)
     return _run(settings, equipment, feed, None, out, is_live=False)
+
+
+@app.command()
+def record(
+    out: Annotated[Path, typer.Option(help="New recording (.mcap).")],
+    server: Annotated[
+        list[str] | None, typer.Option(help="HOST:PORT; default 127.0.0.1:18944.")
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(help="End after so long.", min=0.0)] = None,
+    until_closed: Annotated[
+        bool, typer.Option("--until-closed", help="End when the server closes.")
+    ] = False,
+) -> int:
+    """Record every message of a server; ends on --seconds or Ctrl-C."""
+    from navapp.config import ServerSettings
+    from navapp.file_commands import record_server
+    from navapp.live import Ending
+
+    result, ending = record_server(ServerSettings(**_address(server)), out, seconds, until_closed)
+    print(f"recorded {result.n_messages} messages, {result.n_bytes / 1e6:.1f} MB, in {out}")
+    if result.problem is not None:
+        return _say(result.problem, _FAILED)
+    return _say("interrupted", _INTERRUPTED) if ending is Ending.INTERRUPTED else _DONE
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Recorded sweep.")],
+    target: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUT",
+            help="New .mcap, .igs.mha, .igs.nrrd, or (without a suffix) UltraBones100k folder.",
+        ),
+    ],
+    poses: PosesOption = "original",
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Do not compress the pixels of .igs.mha and .igs.nrrd.")
+    ] = False,
+    image_lag_ms: Annotated[
+        float, typer.Option(help="For a folder, whose poses are those of what an image shows.")
+    ] = 0.0,
+) -> int:
+    """Save a sweep in another format, and say what that format cannot hold."""
+    from tracking.sequences import open_sweep, save_sweep
+
+    written = save_sweep(
+        open_sweep(source, poses=poses),
+        target,
+        is_compressed=not raw,
+        image_lag_s=image_lag_ms * 1e-3,
+    )
+    print(f"{target}: {written.n_images} images and {written.n_poses} poses")
+    for note in written.notes:
+        print(f"note: {note}")
+    return _DONE
+
+
+@app.command()
+def inspect(
+    file: Annotated[Path, typer.Argument(help="Sweep, recording, model or calibration.")],
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> int:
+    """What a file holds."""
+    import json
+
+    from navapp.file_commands import as_text, describe
+
+    facts = describe(file)
+    print(json.dumps(facts, indent=2, allow_nan=False) if as_json else as_text(facts))
+    return _DONE
 
 
 def main() -> None:
@@ -221,7 +307,7 @@ def _door() -> int:
     from inference.errors import InferenceError
     from navapp.errors import NavappError, SessionError
     from recon.errors import ReconError
-    from tracking.errors import TrackingError
+    from tracking.errors import TrackingError, WriteError
 
     try:
         return app(standalone_mode=False) or _DONE
@@ -233,7 +319,7 @@ def _door() -> int:
         return _say(message, _WRONG_INPUT) if message else _WRONG_INPUT
     except (KeyboardInterrupt, typer.Abort):
         return _say("interrupted", _INTERRUPTED)
-    except SessionError as error:
+    except (SessionError, WriteError) as error:
         return _say(str(error), _FAILED)
     except (NavappError, TrackingError, InferenceError, ReconError) as error:
         return _say(str(error), _WRONG_INPUT)
@@ -253,15 +339,15 @@ def _run(
     seconds: float | None = None,
     *,
     is_live: bool = True,
+    recorder: Recorder | None = None,
 ) -> int:
     """Run a session to its end and save what it gave, however it ended."""
     from navapp.live import Ending, Interrupts, run_to_end
     from navapp.report import conclude, save, summary
     from navapp.session import Session, SessionMode
 
-    session = Session(
-        settings, equipment, feed, SessionMode(is_live=is_live, has_window=window is not None)
-    )
+    mode = SessionMode(is_live=is_live, has_window=window is not None)
+    session = Session(settings, equipment, feed, mode, recorder)
     with Interrupts() as interrupts:
         ending = run_to_end(session, window, seconds, interrupts)
         result = conclude(
@@ -285,7 +371,8 @@ def _verdict(session: Session, out: Path) -> int:
     from navapp.errors import StreamError
 
     if session.failure is None:
-        return _DONE
+        problem = session.recorder.problem if session.recorder else None
+        return _say(f"{problem}; the session went on: {out}", _FAILED) if problem else _DONE
     code = _WRONG_INPUT if isinstance(session.failure, StreamError) else _FAILED
     return _say(f"{session.failure}; what was received until then is in {out}", code)
 
@@ -309,21 +396,17 @@ def _settings(
 
 
 def _window(
-    title: str, out: Path, stack: ExitStack, *, needs_screen: bool = False
-) -> WindowPlan | None:
-    """A window on the screen there is, or on a virtual one that ends with the session."""
+    title: str, out: Path, stack: ExitStack, *, closes_itself: bool, needs_screen: bool = False
+) -> WindowPlan:
+    """A window on the screen there is, or on a virtual one, which always ends with the session."""
     from navapp.errors import ConfigError
+    from navapp.gui.virtual_display import has_display, virtual_display
     from navapp.live import WindowPlan
 
-    has_screen = sys.platform != "linux" or any(
-        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
-    )
-    if has_screen:
-        return WindowPlan(title, closes_itself=False, screenshots=out)
+    if has_display():
+        return WindowPlan(title, closes_itself, screenshots=out)
     if needs_screen:
         raise ConfigError("no display: set DISPLAY, or use --headless")
-    from navapp.gui.virtual_display import virtual_display
-
     stack.enter_context(virtual_display())
     return WindowPlan(title, closes_itself=True, screenshots=out)
 

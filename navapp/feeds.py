@@ -17,11 +17,14 @@ from tracking.messages import ImageFrame, PoseSample, PoseStatus, Stamps
 from tracking.sequences import Sweep, SweepImage, SweepPose
 from tracking.sockets import address_text
 from tracking.transforms import check_rigid
-from tracking.wire import POSE_TYPES
+from tracking.wire import POSE_TYPES, RawMessage
 
 
 class Inlet(Protocol):
     """What a feed hands its findings to; called in the feed's thread, never waits in live use."""
+
+    def raw(self, message: RawMessage) -> None:
+        """A complete message of any type, before it is decoded; only a server has them."""
 
     def image(self, frame: ImageFrame) -> None:
         """A complete image."""
@@ -119,6 +122,7 @@ class _Link:
             on_pose=self._pose,
             on_bad_image=self._bad_image,
             on_state=self._changed,
+            on_raw=self._raw,
             clock=self._inlet.clocks.of(self._name),
             server=self._name,
             connect_timeout_s=min(3.0, self._server.connect_timeout_s),
@@ -137,6 +141,10 @@ class _Link:
             self.failure = SessionError(self._sentence)
         if not self._server.reconnect:
             self._stop.set()
+
+    def _raw(self, message: RawMessage) -> None:
+        with self._lock:
+            self._inlet.raw(message)
 
     def _image(self, frame: ImageFrame) -> None:
         with self._lock:

@@ -48,7 +48,8 @@ class Interrupts:
         return self
 
     def __exit__(self, *error: object) -> None:
-        signal.signal(signal.SIGINT, self._before)
+        # After a Ctrl-C the command only has to end: a further one must not tear that apart.
+        signal.signal(signal.SIGINT, signal.SIG_IGN if self.seen else self._before)
 
     @property
     def seen(self) -> bool:

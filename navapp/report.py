@@ -76,6 +76,7 @@ def conclude(session: Session, *, startup_s: float, is_complete: bool) -> Result
         "warnings": list(session.warnings),
         "seconds": _processing_seconds(session),
         "startup_seconds": startup_s,
+        "recording": None if session.recorder is None else asdict(session.recorder.conclude()),
         "versions": _versions(),
         "complete": is_complete and session.failure is None,
     }
@@ -147,6 +148,9 @@ def summary(report: Mapping[str, Any]) -> str:
         f"measured   with {', '.join([report['calibration']['source'], *report['ct']])}",
         *(f"warning    {sentence}" for sentence in report["warnings"]),
     ]
+    recording = report["recording"]
+    if recording is not None:
+        lines.append(f"recording  {recording['n_messages']} messages in {recording['file']}")
     latency = report["latency_ms"]["end_to_end"]
     if latency is not None:
         lines.append(

@@ -23,6 +23,7 @@ from navapp.feeds import Feed
 from navapp.latency import LatencyLog, Stage
 from navapp.matching import PoseMatcher
 from navapp.pipeline import Pipeline, SegmentedFrame
+from navapp.recorder import Recorder
 from navapp.results import ResultSender
 from navapp.scene import Scene
 from navapp.state import DropReason, LiveView, SessionState, SessionStatus
@@ -34,6 +35,7 @@ from tracking.clock import CLOCK_STEP_S, Clocks
 from tracking.messages import ImageFrame, PoseSample, PoseStatus, Stamps
 from tracking.pose_buffer import PoseBuffer
 from tracking.pose_path import tool_of
+from tracking.wire import RawMessage
 
 logger = logging.getLogger(__name__)
 
@@ -74,9 +76,15 @@ class Session:
     """
 
     def __init__(
-        self, settings: Settings, equipment: Equipment, feed: Feed, mode: SessionMode
+        self,
+        settings: Settings,
+        equipment: Equipment,
+        feed: Feed,
+        mode: SessionMode,
+        recorder: Recorder | None = None,
     ) -> None:
         self.settings = settings
+        self.recorder = recorder
         self.equipment = equipment
         self.mode = mode
         self.tally = Tally()
@@ -132,6 +140,8 @@ class Session:
             threading.Thread(target=self._infer, name="infer"),
             threading.Thread(target=self._recon, name="recon"),
         ]
+        if recorder is not None:
+            self._threads.append(threading.Thread(target=recorder.run, name="record"))
 
     # -- from outside ---------------------------------------------------------------------------
 
@@ -211,6 +221,11 @@ class Session:
 
     # -- inlet: called by the feed in the receive thread ------------------------------------------
 
+    def raw(self, message: RawMessage) -> None:
+        """Every message goes into the recording, where there is one."""
+        if self.recorder is not None:
+            self.recorder.put(message)
+
     def image(self, frame: ImageFrame) -> None:
         """An image of the chosen stream goes on its way; one that does not fit is counted."""
         self._streams.image_seen(frame.name)
@@ -267,6 +282,8 @@ class Session:
         self._check_streams_at(float("inf"))
         self.poses.close()
         self._frames.close()
+        if self.recorder is not None:
+            self.recorder.end()
 
     def _infer(self) -> None:
         self._guard(lambda: self._pipeline.infer_frames(self._frames, self._masks))
@@ -326,6 +343,7 @@ class Session:
             self._streams.problem(now_s)
             or self._misfit
             or self._scale_warning
+            or self._recording_problem
             or self.clocks.problem
         )
         if problem is not None:
@@ -334,6 +352,10 @@ class Session:
         if not self._is_depth_told:
             sentences.append("depth unverified: the images do not state their spacing")
         return SessionState.RUNNING, "; ".join(sentences)
+
+    @property
+    def _recording_problem(self) -> str | None:
+        return None if self.recorder is None else self.recorder.problem
 
     def _tracking(self, now_s: float) -> tuple[bool, str]:
         path = self.matcher.path

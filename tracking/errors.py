@@ -17,6 +17,10 @@ class SequenceError(TrackingError):
     """A recorded sweep is missing, broken or not of a known format."""
 
 
+class WriteError(SequenceError):
+    """A sweep cannot be written: the disk is full, or the place is not ours."""
+
+
 class WireError(TrackingError):
     """Bytes from a peer do not follow OpenIGTLink."""
 

@@ -308,6 +308,39 @@ def pack(
     return (header, *body)
 
 
+def encode_raw(raw: RawMessage) -> Parts:
+    """A received message as it was on the wire, bit for bit.
+
+    The checksum, which was right, is computed anew. Names lose blanks at their end and bytes that
+    are not UTF-8, as they have in the `RawMessage`.
+    """
+    header = _HEADER.pack(
+        raw.version,
+        raw.type.encode(),
+        raw.device.encode(),
+        raw.stamp,
+        raw.body.size,
+        _crc((raw.body.data,)),
+    )
+    return header, raw.body.data
+
+
+def parse_raw(data: bytes, t_arrival_s: float) -> RawMessage:
+    """One whole message, such as `encode_raw` makes; its body is a view of `data`.
+
+    Raises
+    ------
+    WireError : if it is none, or damaged.
+    """
+    if len(data) < _HEADER.size:
+        raise WireError(f"{len(data)} bytes are no message, its header has {_HEADER.size}")
+    body: Body = np.frombuffer(data, np.uint8, offset=_HEADER.size)
+    header = _parse_header(memoryview(data), 0, body.size)
+    if header.body_bytes != body.size or _crc((body.data,)) != header.crc:
+        raise WireError(f"{header.type} {header.device} is damaged")
+    return RawMessage(header.type, header.device, header.version, header.stamp, body, t_arrival_s)
+
+
 def metadata_of(parts: Parts) -> dict[str, str]:
     """The metadata of a message that `pack` has made; {} in version 1."""
     if _HEADER.unpack(parts[0])[0] == 1:

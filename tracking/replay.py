@@ -3,7 +3,7 @@
 A client steers it with STRING messages to the device "Replay" (`REMOTE_DEVICE`): play, pause,
 step [n], seek SECONDS, speed FACTOR or max, loop on or off, state. The answer to each, and to every
 change, is a STRING from the same device: a JSON object (see `ReplayState`), with "error" where the
-command was refused. Each IMAGE says the speed in its metadata ("ReplaySpeed").
+command was refused. Each IMAGE has the recording's own fields in its metadata, and "ReplaySpeed".
 """
 
 from __future__ import annotations
@@ -335,9 +335,8 @@ class Replay:
             return None
         with self._changed:
             speed = "max" if self._speed is None else f"{self._speed:g}"
-        return encode_image(
-            self._sweep.image_name, pixels, t_s, self._sweep.spacing_mm, {"ReplaySpeed": speed}
-        )
+        metadata = {**event.fields, "ReplaySpeed": speed}
+        return encode_image(self._sweep.image_name, pixels, t_s, self._sweep.spacing_mm, metadata)
 
 
 class _Timeline:

@@ -27,6 +27,9 @@ MAX_TRANSLATION_MM = 10_000.0
 # Below this angle sin(angle) loses its digits and slerp equals linear interpolation to 1e-12.
 _SLERP_LINEAR_BELOW_RAD = 1e-6
 
+# Cosine of the second Euler angle below which the other two turn about one axis.
+_GIMBAL_LOCK_BELOW = 1e-9
+
 
 def check_affine(matrix: ArrayLike, name: str) -> Matrix:
     """The matrix as (4, 4) float64, finite, with bottom row (0, 0, 0, 1).
@@ -126,6 +129,21 @@ def from_euler_xyz_deg(translation_mm: ArrayLike, angles_deg: ArrayLike) -> Matr
     )
     T[:3, 3] = translation_mm
     return T
+
+
+def to_euler_xyz_deg(T: Matrix) -> tuple[float, float, float]:
+    """EXTRINSIC xyz angles of the rotation part, the inverse of `from_euler_xyz_deg`.
+
+    The second lies within 90 degrees; where it reaches them the third is 0, because only their
+    sum or difference is known.
+    """
+    R = T[:3, :3]
+    b = math.asin(min(1.0, max(-1.0, -R[2, 0])))
+    if math.hypot(R[2, 1], R[2, 2]) > _GIMBAL_LOCK_BELOW:
+        a, c = math.atan2(R[2, 1], R[2, 2]), math.atan2(R[1, 0], R[0, 0])
+    else:
+        a, c = math.atan2(-R[1, 2], R[1, 1]), 0.0
+    return math.degrees(a), math.degrees(b), math.degrees(c)
 
 
 def from_rotation_vector(rotation_rad: ArrayLike, translation_mm: ArrayLike) -> Matrix:

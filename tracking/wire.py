@@ -19,9 +19,11 @@ from tracking.framing import (
     Parts,
     RawMessage,
     as_version_1,
+    encode_raw,
     metadata_of,
     open_message,
     pack,
+    parse_raw,
     seconds_from_stamp,
     stamp_from_seconds,
 )
@@ -70,10 +72,10 @@ __all__ = [
     "Body", "EndOfStreamError", "Message", "MessageReader", "Parts", "RawMessage", "Record",
     "as_version_1", "decode", "decode_capability", "decode_image", "decode_position",
     "decode_status", "decode_string", "decode_tracking_data", "decode_transform",
-    "encode_capability", "encode_get_status", "encode_image", "encode_points",
+    "encode_capability", "encode_get_status", "encode_image", "encode_points", "encode_raw",
     "encode_start_tracking", "encode_status", "encode_stop_tracking", "encode_string",
     "encode_tracking_data", "encode_transform", "for_version", "metadata_of", "open_message",
-    "pack", "parse_transform_name", "seconds_from_stamp", "stamp_from_seconds",
+    "pack", "parse_raw", "parse_transform_name", "seconds_from_stamp", "stamp_from_seconds",
 ]  # fmt: skip
 
 DEFAULT_PORT = 18944  # registered for OpenIGTLink

@@ -29,6 +29,7 @@ _HOMES = {
     "torch": ("offline_tools/",),
     "onnx": ("offline_tools/",),
     "pyigtl": ("tracking/wire.py",),
+    "mcap": ("tracking/sequences/",),
     "open3d": ("recon/mesh_io.py", "recon/registration.py"),
     "onnxruntime": ("inference/", "offline_tools/"),
 }

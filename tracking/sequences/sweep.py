@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -18,22 +18,28 @@ class SweepImage:
     """One image of a sweep; `load` reads its pixels, (rows, columns) uint8, when they are needed.
 
     `t_s` is the stamp in the recording, s; it includes the image lag where there is one.
-    `load` raises SequenceError with the file's name where it cannot be read.
+    `load` raises SequenceError with the file's name where it cannot be read. `fields` is whatever
+    else the recording says of this moment (UnfilteredTimestamp, FrameNumber, ...), verbatim.
     """
 
     index: int
     t_s: float
     load: Callable[[], NDArray[np.uint8]]
+    fields: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class SweepPose:
-    """One pose of a sweep under its IGSIO name, such as ProbeToTracker (T_tracker_probe), mm."""
+    """One pose of a sweep under its IGSIO name, such as ProbeToTracker (T_tracker_probe), mm.
+
+    `fields` as for an image; what was recorded as one frame shares them.
+    """
 
     name: str
     t_s: float
     matrix: Matrix
     status: PoseStatus = PoseStatus.OK
+    fields: Mapping[str, str] = field(default_factory=dict)
 
 
 class Sweep(Protocol):
@@ -53,7 +59,7 @@ class Sweep(Protocol):
 
     @property
     def n_images(self) -> int:
-        """How many images the sweep holds."""
+        """How many images the sweep holds; 0 for a recording of poses alone."""
 
     @property
     def span_s(self) -> tuple[float, float]:

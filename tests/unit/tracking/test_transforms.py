@@ -17,6 +17,7 @@ from tracking.transforms import (
     interpolate,
     invert,
     rotation_angle_rad,
+    to_euler_xyz_deg,
 )
 
 
@@ -46,6 +47,20 @@ def test_euler_angles_are_extrinsic_xyz() -> None:
     T = from_euler_xyz_deg((1.0, 2.0, 3.0), angles_deg)
     np.testing.assert_allclose(T[:3, :3], expected, atol=1e-12)
     np.testing.assert_array_equal(T[:3, 3], (1.0, 2.0, 3.0))
+
+
+@pytest.mark.parametrize(
+    "angles_deg", [(20.0, -35.0, 110.0), (-170.0, 89.9, 5.0), (30.0, -90.0, 0.0)]
+)
+def test_euler_angles_come_back(angles_deg: tuple[float, float, float]) -> None:
+    T = from_euler_xyz_deg((1.0, 2.0, 3.0), angles_deg)
+    np.testing.assert_allclose(to_euler_xyz_deg(T), angles_deg, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_euler_angles_of_any_rotation_give_it_again(seed: int) -> None:
+    T = _random_rigid(seed)
+    np.testing.assert_allclose(from_euler_xyz_deg(T[:3, 3], to_euler_xyz_deg(T)), T, atol=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(20))
