@@ -25,7 +25,7 @@ from tracking.messages import (
     TextMessage,
     TimeBase,
 )
-from tracking.sockets import address_text, connect, reason, receiver, send_parts, shut_down
+from tracking.sockets import POLL_S, address_text, connect, reason, receiver, send_parts, shut_down
 from tracking.wire import (
     CAPABILITY,
     IMAGE,
@@ -356,7 +356,8 @@ class Client:
     def _is_dead(self, progress: str | None) -> bool:
         """Report a silence that has lasted too long; True where the connection is to be ended."""
         limit_s = self._silence_timeout_s
-        if limit_s is None or time.perf_counter() - self._t_last_bytes_s < limit_s:
+        # The next look is POLL_S away, and would be too late.
+        if limit_s is None or time.perf_counter() - self._t_last_bytes_s < limit_s - POLL_S:
             return False
         where = f" after {progress}" if progress else ""
         what_now = ": connecting anew" if self._reconnect else ""
