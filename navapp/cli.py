@@ -89,6 +89,7 @@ def demo(
     source: Sweep
     if sweep is None:
         source = simulated = SimulatedSweep()
+        simulated.render(0)  # compiles the painter before anybody waits for an image
         settings = for_simulation(settings, *write_simulation(simulated, out / "simulation"))
     else:
         source = open_sweep(sweep)
@@ -99,8 +100,8 @@ def demo(
         title = f"navapp demo: {source.name}"
         window = None if headless else _window(title, out, stack, closes_itself=closes)
         port = stack.enter_context(serve(source, factor))
+        # This port is gone with the demo: the saved settings keep the user's.
         server = settings.server.model_copy(update={"port": port})
-        settings = settings.model_copy(update={"server": server})
         feed = LiveFeed(server, until_closed=True, gives_up=True)
         return _run(settings, equipment, feed, window, out)
 
@@ -179,17 +180,16 @@ def replay(
     poses: PosesOption = "original",
 ) -> int:
     """Serve a recorded sweep as an OpenIGTLink server; waits for a client, then begins."""
-    import threading
-
+    from navapp.live import Interrupts
     from tracking.replay import Replay
     from tracking.sequences import open_sweep
     from tracking.server import Server
 
     source = open_sweep(sweep, poses=poses)
-    with Server(host, port) as server:
+    with Server(host, port) as server, Interrupts() as interrupts:
         player = Replay(source, server, speed=_speed(speed), loop=loop, from_s=from_s, to_s=to_s)
         print(f"{source.name}: {source.n_images} images at {host}:{server.port}", flush=True)
-        result = player.run(threading.Event())
+        result = player.run(interrupts.stop)
         n_dropped = server.n_dropped
     print(f"sent {result.n_images} images and {result.n_poses} poses")
     if n_dropped:
@@ -197,7 +197,7 @@ def replay(
     if result.n_unreadable:
         print(f"{result.n_unreadable} images could not be read", file=sys.stderr)
         return _FAILED
-    return _DONE
+    return _INTERRUPTED if interrupts.seen else _DONE
 
 
 @app.command()
@@ -356,8 +356,9 @@ def _run(
             is_complete=ending is Ending.ENDED,
         )
         folder = save(result, session, out)
-    print(summary(result.report))
-    print(f"saved      {folder}")
+    if result.report["frames"]["received"] or session.failure is None:
+        print(summary(result.report))
+        print(f"saved      {folder}")
     if folder != out:
         return _say(f"{out} cannot be written any more; the results are in {folder}", _FAILED)
     if ending is Ending.INTERRUPTED:
@@ -369,7 +370,14 @@ def _run(
 
 def _verdict(session: Session, out: Path) -> int:
     from navapp.errors import StreamError
+    from navapp.state import DropReason
 
+    frames = session.tally.frames
+    if session.failure is None and frames.received and not frames.processed:
+        n_unfit = frames.skipped[DropReason.BAD_IMAGE] + frames.skipped[DropReason.HELD]
+        why = "; ".join(session.warnings) or "see the counts above"
+        line = f"none of {frames.received} images gave points: {why}"
+        return _say(line, _WRONG_INPUT if n_unfit == frames.received else _FAILED)
     if session.failure is None:
         problem = session.recorder.problem if session.recorder else None
         return _say(f"{problem}; the session went on: {out}", _FAILED) if problem else _DONE

@@ -70,7 +70,7 @@ class Equipment:
             return Misfit(
                 DropReason.BAD_IMAGE,
                 f"the image is {image_size_px[0]}x{image_size_px[1]} pixels, "
-                f"the calibration is for {expected_px[0]}x{expected_px[1]}",
+                f"{self.calibration.source} is for {expected_px[0]}x{expected_px[1]}",
             )
         try:
             self.plan_for(image_size_px)
@@ -84,7 +84,8 @@ class Equipment:
                 for pair in (spacing_mm, self.calibration.spacing_mm)
             )
             return Misfit(
-                DropReason.HELD, f"the image's spacing is {theirs} mm, the calibration's {ours} mm"
+                DropReason.HELD,
+                f"the image's spacing is {theirs} mm, that of {self.calibration.source} {ours} mm",
             )
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -50,6 +51,9 @@ class Feed(Protocol):
     """Runs in the `receive` thread until its source ends or `stop` is set."""
 
     def run(self, inlet: Inlet, stop: threading.Event) -> None: ...
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +181,8 @@ class _Link:
             self._stop.set()
         elif state is LinkState.LOST and self._feed.until_closed:
             self._end(SessionError(sentence))
+        elif state in (LinkState.CLOSED, LinkState.LOST) and not self._stop.is_set():
+            logger.warning("%s; trying again", sentence)
 
     @property
     def _has_waited_enough(self) -> bool:

@@ -155,14 +155,17 @@ class Session:
         """What was wrong on the way, each sentence once."""
         return tuple(self._warnings)
 
+    def warm_up(self) -> None:
+        """Compile and run everything once, so that the first real frame meets its budget."""
+        warm_up(self.equipment)
+
     def start(self) -> None:
-        """Warm up, then connect: the first real frame meets its budget."""
+        """Connect; results go out from here on, where the settings ask for it."""
         if self.settings.results.port is not None:
             self.results = ResultSender(
                 self.settings.results, self.equipment.calibration.A_probe_pixel
             )
             logger.info("results at %s:%d", self.settings.results.host, self.results.port)
-        warm_up(self.equipment)
         self.t_started_s = time.perf_counter()
         self._is_started = True
         for thread in self._threads:
@@ -359,6 +362,8 @@ class Session:
 
     def _tracking(self, now_s: float) -> tuple[bool, str]:
         path = self.matcher.path
+        if not all(is_up for _, is_up in tuple(self._links.values())) or not self._links:
+            return False, "no connection"
         if path is None:
             return False, f"no poses of {self.settings.streams.probe} yet"
         for name in path.streams:

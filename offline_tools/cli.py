@@ -173,7 +173,9 @@ def _door(arguments: list[str]) -> int:
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "onnx", "onnxscript"):
             raise
-        return _say(f"{error.name} is missing: pip install 'navapp[train]' brings it", _FAILED)
+        return _say(
+            f"{error.name} is missing: run `make test` once, or pip install -e '.[train]'", _FAILED
+        )
     except Exception as error:
         return _say(f"unexpected {type(error).__name__}: {error}", _FAILED)
 

@@ -55,7 +55,9 @@ def load_calibration(path: Path) -> ProbeCalibration:
     try:
         return reader(path, content, hashlib.sha256(content).hexdigest())
     except KeyError as error:
-        raise CalibrationError(f"{path}: {error.args[0]} is missing") from None
+        raise CalibrationError(
+            f"{path}: {error.args[0]} is missing, expected a probe calibration"
+        ) from None
     except (ValueError, TypeError, AttributeError, ElementTree.ParseError) as error:
         raise CalibrationError(f"{path}: cannot be read as a calibration: {error}") from None
 
