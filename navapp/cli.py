@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
+from navapp.calibrate import cli as calibrate_cli
+
 if TYPE_CHECKING:
     from navapp.config import Settings
     from navapp.equipment import Equipment
@@ -298,6 +300,10 @@ def inspect(
     return _DONE
 
 
+app.add_typer(calibrate_cli.app, name="calibrate")
+app.command()(calibrate_cli.register)
+
+
 def main() -> None:
     """Console entry: every expected error is one line and the right exit code."""
     sys.exit(_door())
@@ -376,7 +382,8 @@ def _verdict(session: Session, out: Path) -> int:
     if session.failure is None and frames.received and not frames.processed:
         n_unfit = frames.skipped[DropReason.BAD_IMAGE] + frames.skipped[DropReason.HELD]
         why = "; ".join(session.warnings) or "see the counts above"
-        line = f"none of {frames.received} images gave points: {why}"
+        calibration = session.equipment.calibration.source
+        line = f"none of {frames.received} images gave points: {why} (with {calibration})"
         return _say(line, _WRONG_INPUT if n_unfit == frames.received else _FAILED)
     if session.failure is None:
         problem = session.recorder.problem if session.recorder else None

@@ -24,9 +24,7 @@ from tracking.calibration import (
 )
 
 _CT_NAME = "CT_bone_model.stl"
-
-# Printed spacings are rounded; one per cent of a 45 mm image is already 0.45 mm.
-_SPACING_TOLERANCE = 0.01
+_ORIENTATION = "MF"  # of every image inside the program: readers and senders bring it into it
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,33 +59,16 @@ class Equipment:
     def misfit(
         self, image_size_px: tuple[int, int], spacing_mm: tuple[float, float] | None
     ) -> Misfit | None:
-        """Why an image cannot be used with this calibration, None where it can.
-
-        A stated spacing of exactly 1 mm is a sender that knows none.
-        """
-        expected_px = self.calibration.image_size_px
-        if expected_px is not None and image_size_px != expected_px:
-            return Misfit(
-                DropReason.BAD_IMAGE,
-                f"the image is {image_size_px[0]}x{image_size_px[1]} pixels, "
-                f"{self.calibration.source} is for {expected_px[0]}x{expected_px[1]}",
-            )
+        """Why an image cannot be used with this calibration, None where it can."""
+        other_kind = self.calibration.misfit(image_size_px, orientation=_ORIENTATION)
+        if other_kind is not None:
+            return Misfit(DropReason.BAD_IMAGE, other_kind)
         try:
             self.plan_for(image_size_px)
         except InferenceError as error:
             return Misfit(DropReason.BAD_IMAGE, str(error))
-        if spacing_mm is None or spacing_mm == (1.0, 1.0):
-            return None
-        if not np.allclose(spacing_mm, self.calibration.spacing_mm, rtol=_SPACING_TOLERANCE):
-            theirs, ours = (
-                " x ".join(f"{s:.4f}" for s in pair)
-                for pair in (spacing_mm, self.calibration.spacing_mm)
-            )
-            return Misfit(
-                DropReason.HELD,
-                f"the image's spacing is {theirs} mm, that of {self.calibration.source} {ours} mm",
-            )
-        return None
+        other_spacing = self.calibration.misfit(spacing_mm=spacing_mm)
+        return Misfit(DropReason.HELD, other_spacing) if other_spacing else None
 
 
 def load_equipment(settings: Settings, sweep: Path | None = None) -> Equipment:

@@ -20,6 +20,7 @@ from navapp.feeds import LiveFeed
 from navapp.live import Ending, Interrupts
 from navapp.recorder import Recorder, RecordingResult
 from tracking.calibration import load_calibration
+from tracking.calibration.sections import read_document
 from tracking.clock import Clocks
 from tracking.messages import ImageFrame, PoseSample, PoseStatus
 from tracking.sequences import Sweep, SweepPose, open_sweep
@@ -131,8 +132,16 @@ def _words(value: Any) -> str:
 
 
 def _describe_calibration(path: Path) -> dict[str, Any]:
+    document = read_document(path) if path.suffix.lower() == ".toml" else {}
+    verdicts = {
+        name: section.get("verdict", "no verdict")
+        for name, section in document.items()
+        if isinstance(section, dict)
+    }
+    if verdicts and "probe" not in verdicts:
+        return {"kind": "calibration", "file": str(path), "sections": verdicts}
     calibration = load_calibration(path)
-    return {
+    facts = {
         "kind": "calibration",
         "file": str(path),
         "A_probe_pixel": calibration.A_probe_pixel.tolist(),
@@ -143,6 +152,7 @@ def _describe_calibration(path: Path) -> dict[str, Any]:
         "sha256": calibration.sha256,
         "provenance": calibration.provenance,
     }
+    return facts | {"sections": verdicts} if verdicts else facts
 
 
 def _describe_recording(recording: Recording) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from recon.surface import TriangleMesh
 
 _READABLE = (".stl", ".ply", ".obj")
 _PLY_TYPES = {"f8": "double", "f4": "float", "i4": "int"}
+_PLY_HEADER_BYTES = 4096  # ours are a few hundred
 _WRITABLE = (".stl", ".ply")  # Open3D rounds the coordinates of an OBJ to six digits
 
 
@@ -121,6 +122,33 @@ def write_cloud_ply(
         temporary.write_bytes(content)
 
     _write_whole(path, write)
+
+
+def read_cloud(path: Path) -> tuple[NDArray[np.float64], str | None]:
+    """Points (N, 3), mm, of a PLY file and their frame, None where its header does not name one.
+
+    Raises
+    ------
+    ReconError : if the file is missing, of another format or holds no point.
+    """
+    _check_suffix(path, (".ply",))
+    try:
+        with path.open("rb") as file:
+            header = file.read(_PLY_HEADER_BYTES).partition(b"end_header")[0]
+    except OSError as error:
+        raise ReconError(f"cloud {path}: cannot be read: {error.strerror}") from None
+    import open3d  # noqa: PLC0415
+
+    with open3d.utility.VerbosityContextManager(open3d.utility.VerbosityLevel.Error):
+        points_mm = np.asarray(open3d.io.read_point_cloud(path).points)
+    if not len(points_mm):
+        raise ReconError(f"cloud {path}: no point could be read, expected a PLY file")
+    frames = [
+        line.removeprefix("comment frame ").strip()
+        for line in header.decode("ascii", "replace").splitlines()
+        if line.startswith("comment frame ")
+    ]
+    return points_mm, frames[0] if frames else None
 
 
 def _check_suffix(path: Path, suffixes: tuple[str, ...]) -> None:
