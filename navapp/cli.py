@@ -161,7 +161,12 @@ def run(
             if headless
             else _window("navapp", out, stack, closes_itself=until_closed, needs_screen=True)
         )
-        feed = LiveFeed(settings.server, until_closed=until_closed, gives_up=headless)
+        feed = LiveFeed(
+            settings.server,
+            until_closed=until_closed,
+            gives_up=headless,
+            more_servers=settings.more_servers,
+        )
         return _run(settings, equipment, feed, window, out, seconds, recorder=recorder)
 
 

@@ -21,6 +21,7 @@ from navapp.live import Ending, Interrupts
 from navapp.recorder import Recorder, RecordingResult
 from tracking.calibration import load_calibration
 from tracking.calibration.sections import read_document
+from tracking.clock import Clocks
 from tracking.messages import ImageFrame, PoseSample, PoseStatus
 from tracking.sequences import Sweep, SweepPose, open_sweep
 from tracking.sequences.igs import IgsSweep
@@ -71,6 +72,7 @@ class _RecordInlet:
 
     def __init__(self, recorder: Recorder, stop: threading.Event) -> None:
         self._recorder, self._stop = recorder, stop
+        self.clocks = Clocks()
 
     def raw(self, message: RawMessage) -> None:
         self._recorder.put(message)
@@ -87,7 +89,7 @@ class _RecordInlet:
         if n:
             logger.warning("%d poses came damaged and are not recorded", n)
 
-    def link(self, sentence: str, *, is_up: bool) -> None:
+    def link(self, server: str, sentence: str, *, is_up: bool) -> None:
         logger.info("%s", sentence)
 
 

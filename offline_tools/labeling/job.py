@@ -228,8 +228,8 @@ def _plan(
         )
     frames = []
     for image in images:
-        t_s = image.t_s - (calibration.image_lag_s or 0.0)
-        T = path.read(poses, t_s, max_gap_s=_MAX_POSE_GAP_S).matrix
+        times_s = dict.fromkeys(path.streams, image.t_s - (calibration.image_lag_s or 0.0))
+        T = path.read(poses, times_s, max_gap_s=_MAX_POSE_GAP_S).matrix
         if T is not None and T_ct_reference is not None:
             T = T_ct_reference @ T
         frames.append(FramePlan(round(image.t_s * 1000.0), image, T))

@@ -73,20 +73,20 @@ class Recorded:
                 f"{self.name}: has no way from {tool} to {reference}, its poses are "
                 f"{', '.join((*self.tracks, *self.unusable.values())) or 'none'}"
             )
-        tool_track = self.tracks[path.probe_stream]
-        if path.reference_stream is None:
-            return tool_track
-        T_tracker_reference, is_known = self.tracks[path.reference_stream].at(
-            tool_track.t_s, max_gap_s=max_gap_s
-        )
+        t_s = self.tracks[path.steps[0].stream].t_s
+        T_here_tool, is_known = np.eye(4), np.full(len(t_s), True)
+        for step in path.steps:
+            T_next_here, is_here = self.tracks[step.stream].at(t_s, max_gap_s=max_gap_s)
+            T_next_here[~is_here] = np.eye(4)
+            is_known &= is_here
+            T_here_tool = (np.linalg.inv(T_next_here) if step.is_inverted else T_next_here) @ (
+                T_here_tool
+            )
         if is_known.sum() < 2:
             raise CalibrationError(
                 f"{self.name}: {tool} and {reference} are never tracked at the same time"
             )
-        T_reference_tool = (
-            np.linalg.inv(T_tracker_reference[is_known]) @ tool_track.T_target_tool[is_known]
-        )
-        return Track(tool_track.t_s[is_known], T_reference_tool)
+        return Track(t_s[is_known], T_here_tool[is_known])
 
 
 def read_recorded(sweep: Sweep) -> Recorded:
