@@ -18,24 +18,22 @@ from typing import TypeVar
 from tracking.clock import SenderClock
 from tracking.errors import LinkError, WireError
 from tracking.messages import (
-    Capability,
     ImageFrame,
     PoseSample,
-    StatusReport,
-    TextMessage,
     TimeBase,
 )
 from tracking.sockets import POLL_S, address_text, connect, reason, receiver, send_parts, shut_down
 from tracking.wire import (
-    CAPABILITY,
+    DECODED_TYPES,
     IMAGE,
-    POSE_TYPES,
-    STATUS,
-    STRING,
+    POINT,
+    POLYDATA,
+    TRACKEDFRAME,
     EndOfStreamError,
     MessageReader,
     Parts,
     RawMessage,
+    SmallRecord,
     decode,
     encode_get_status,
     encode_start_tracking,
@@ -53,10 +51,10 @@ _SEND_STALL_TIMEOUT_S = 3.0
 # Real servers send a dozen; a peer that invents names without end must not fill the memory.
 _MAX_STREAMS = 256
 _OTHER_STREAMS = ("*", "*")  # counts what comes beyond them
-_DECODED_TYPES = POSE_TYPES | {IMAGE, STATUS, STRING, CAPABILITY}
+# They may be large: not worth decoding in the receive thread where nobody asks for records.
+_GEOMETRY_TYPES = frozenset({POINT, POLYDATA})
 
 Timed = TypeVar("Timed", ImageFrame, PoseSample)
-SmallRecord = StatusReport | TextMessage | Capability
 
 
 class LinkState(Enum):
@@ -109,8 +107,8 @@ class ClientStatistics:
 
     @property
     def n_unused(self) -> int:
-        """Messages of types that are not decoded (VIDEO, POLYDATA, ...): skipped."""
-        return sum(s.n_messages for s in self.streams if s.type not in _DECODED_TYPES)
+        """Messages of types that are not decoded (VIDEO, ...): skipped."""
+        return sum(s.n_messages for s in self.streams if s.type not in DECODED_TYPES)
 
 
 class _Counter:
@@ -150,7 +148,7 @@ class Client:
     on_bad_image : called with stream name and reason for a complete IMAGE of no use to us.
     on_state : called in the receive thread whenever the state or its reason changes, and with
         UNREACHABLE after every attempt that fails, so that the caller can give up.
-    on_record : called with every STATUS, STRING and CAPABILITY.
+    on_record : called with every other message that is decoded: STATUS, STRING, COMMAND, ...
     on_raw : called with every message whose CRC was right, whatever its type, before it is
         decoded: what a recording keeps.
     clock, server : the server's clock, learned here, and the name that stamps refer to it by.
@@ -313,10 +311,10 @@ class Client:
         try:
             message = open_message(raw, self._server)
             name = message.name
-            records = decode(message)
+            records = decode(message) if self._is_wanted(raw.type) else ()
         except WireError as error:
             self._counter(raw.type, name).n_malformed += 1
-            if raw.type == IMAGE:
+            if raw.type in (IMAGE, TRACKEDFRAME):
                 self._on_bad_image(name, str(error))
             return
         counter = self._counter(raw.type, name)
@@ -330,6 +328,9 @@ class Client:
                 self._on_image(self._timed(raw.type, record))
             elif self._on_record is not None:
                 self._on_record(record)
+
+    def _is_wanted(self, kind: str) -> bool:
+        return self._on_record is not None or kind not in _GEOMETRY_TYPES
 
     def _timed(self, kind: str, record: Timed) -> Timed:
         """The record as it is, or marked to be matched by its arrival."""

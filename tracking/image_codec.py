@@ -58,17 +58,16 @@ def decode_image(message: Message) -> ImageFrame:
     fields = _HEADER.unpack_from(content.data)
     whole, offset, part = fields[5:8], fields[20:23], fields[23:26]
     _check_size(message.name, whole, offset, part)
-    grey = _grey(message.name, content[_HEADER.size :], fields[1:4], part)
+    grey = grey_pixels(message.name, content[_HEADER.size :], fields[1:4], part)
     if part != whole:
         grey = _in_its_place(grey, whole, offset)
     grey.setflags(write=False)
-    spacing_mm = math.hypot(*fields[8:11]), math.hypot(*fields[11:14])
     return ImageFrame(
         name=message.name,
         pixels=grey,
         stamps=message.stamps,
         t_decoded_s=time.perf_counter(),
-        spacing_mm=spacing_mm if _is_stated(spacing_mm) else None,
+        spacing_mm=stated_spacing_mm(fields[8:11], fields[11:14]),
         metadata=message.metadata,
     )
 
@@ -88,8 +87,11 @@ def _check_size(name: str, whole: Size, offset: Size, part: Size) -> None:
         )
 
 
-def _grey(name: str, data: Body, kind: tuple[int, int, int], part: Size) -> NDArray[np.uint8]:
-    """Grey values (rows, columns) of the pixels that came."""
+def grey_pixels(name: str, data: Body, kind: tuple[int, int, int], part: Size) -> NDArray[np.uint8]:
+    """Grey values (rows, columns) of the pixels that came.
+
+    `kind` is components, scalar type, byte order as in the header; `part` columns, rows, slices.
+    """
     n_components, scalar_type, byte_order = kind
     scalar = _SCALARS.get(scalar_type)
     if scalar is None or n_components not in (_GREY, _RGB, _RGBA):
@@ -173,5 +175,10 @@ def encode_image(
     return pack(IMAGE, device, stamp_s, content, metadata=metadata, version=version)
 
 
-def _is_stated(spacing_mm: tuple[float, float]) -> bool:
-    return all(math.isfinite(s) and s > 0.0 for s in spacing_mm) and spacing_mm != (1.0, 1.0)
+def stated_spacing_mm(
+    column: tuple[float, ...], row: tuple[float, ...]
+) -> tuple[float, float] | None:
+    """(column, row) spacing of a matrix's first columns; None where they are not lengths, or 1."""
+    spacing_mm = math.hypot(*column), math.hypot(*row)
+    is_stated = all(math.isfinite(s) and s > 0.0 for s in spacing_mm) and spacing_mm != (1.0, 1.0)
+    return spacing_mm if is_stated else None

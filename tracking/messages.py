@@ -106,6 +106,57 @@ class Capability:
 
 
 @dataclass(frozen=True, slots=True)
+class Command:
+    """A COMMAND, or with `is_reply` the RTS_COMMAND that answers it under the same `id`.
+
+    `text` is XML as a rule. What PlusServer replies (Status, ErrorMessage) is in `metadata`.
+    """
+
+    name: str
+    id: int
+    command: str
+    text: str
+    is_reply: bool = False
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientInfo:
+    """PLUS's CLIENTINFO: what a client wants to be sent instead of the server's default.
+
+    `images` are names with the frame that their embedded transform leads to: (Image, Reference).
+    """
+
+    message_types: tuple[str, ...]
+    transforms: tuple[str, ...] = ()
+    images: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PointList:
+    """A POINT message: `points_mm` is (N, 3) float64 in the sender's frame, with a name each."""
+
+    name: str
+    labels: tuple[str, ...]
+    points_mm: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class PolyData:
+    """A POLYDATA message without its attributes, in the sender's frame.
+
+    `points_mm` is (N, 3) float64; the cells are arrays of indices into it.
+    """
+
+    name: str
+    points_mm: NDArray[np.float64]
+    vertices: tuple[NDArray[np.int64], ...]
+    lines: tuple[NDArray[np.int64], ...]
+    polygons: tuple[NDArray[np.int64], ...]
+    triangle_strips: tuple[NDArray[np.int64], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TransformName:
     """An IGSIO name such as ProbeToTracker: `source` Probe, `target` Tracker, T_tracker_probe."""
 

@@ -51,7 +51,7 @@ def decode_transform(message: Message) -> PoseSample:
             f"TRANSFORM {message.name}: the body has {message.content.size} bytes, expected 48"
         )
     numbers = _TRANSFORM.unpack(message.content.data)
-    return _from_columns(message, message.name, numbers)
+    return pose_from_columns(message, message.name, numbers)
 
 
 def decode_position(message: Message) -> PoseSample:
@@ -83,7 +83,7 @@ def decode_tracking_data(message: Message) -> tuple[PoseSample, ...]:
     WireError : if the content is not a whole number of entries.
     """
     entry, make = (
-        (_TDATA_ENTRY, _from_columns)
+        (_TDATA_ENTRY, pose_from_columns)
         if message.type == TDATA
         else (_QTDATA_ENTRY, _from_quaternion)
     )
@@ -99,7 +99,8 @@ def decode_tracking_data(message: Message) -> tuple[PoseSample, ...]:
     )
 
 
-def _from_columns(message: Message, name: str, numbers: tuple[float, ...]) -> PoseSample:
+def pose_from_columns(message: Message, name: str, numbers: tuple[float, ...]) -> PoseSample:
+    """The pose of three columns and a translation; INVALID where marked so, or not rigid."""
     x, y, z = numbers[0:3], numbers[3:6], numbers[6:9]
     is_rigid = (
         rotation_deviation(x, y, z) <= RIGID_TOLERANCE
@@ -127,7 +128,7 @@ def _from_quaternion(message: Message, name: str, numbers: tuple[float, ...]) ->
         2 * (x * y - z * w), 1 - 2 * (x * x + z * z), 2 * (y * z + x * w),
         2 * (x * z + y * w), 2 * (y * z - x * w), 1 - 2 * (x * x + y * y),
     )  # fmt: skip
-    return _from_columns(message, name, (*columns, *position))
+    return pose_from_columns(message, name, (*columns, *position))
 
 
 def _is_marked_valid(metadata: Mapping[str, str], name: str) -> bool:

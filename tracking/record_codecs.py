@@ -1,4 +1,4 @@
-"""The small messages: STATUS, STRING, CAPABILITY; and POINT, which only goes out."""
+"""The small messages: STATUS, STRING, CAPABILITY, COMMAND and its reply, POINT."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from numpy.typing import NDArray
 
 from tracking.errors import WireError
 from tracking.framing import Message, Parts, pack, text_of
-from tracking.messages import Capability, StatusReport, TextMessage
+from tracking.messages import Capability, Command, PointList, StatusReport, TextMessage
 
 STATUS, GET_STATUS = "STATUS", "GET_STATUS"
 STRING, CAPABILITY, POINT = "STRING", "CAPABILITY", "POINT"
+COMMAND, RTS_COMMAND = "COMMAND", "RTS_COMMAND"
 
 _STATUS_HEADER = struct.Struct(">Hq20s")  # code, sub-code, error name; then the text
 _STATUS_OK = 1
 _STRING_HEADER = struct.Struct(">HH")  # character set, length
 _UTF8 = 106  # IANA character set
+_COMMAND_HEADER = struct.Struct(">I128sHI")  # id, name, character set, length
 _TYPE_NAME_BYTES = 12
+_COMMAND_NAME_BYTES = 128
 _POINT = np.dtype(
     [("name", "S64"), ("group", "S32"), ("rgba", "u1", 4), ("position", ">f4", 3),
      ("diameter", ">f4"), ("owner", "S20")]
@@ -45,7 +48,9 @@ def decode_string(message: Message) -> TextMessage:
     _, n_bytes = _STRING_HEADER.unpack_from(message.content.data)
     text = message.content[_STRING_HEADER.size :].tobytes()
     if n_bytes > len(text):
-        raise WireError(f"STRING {message.name}: {len(text)} bytes came, {n_bytes} were announced")
+        raise WireError(
+            f"{message.type} {message.name}: {len(text)} bytes came, {n_bytes} were announced"
+        )
     return TextMessage(message.name, text[:n_bytes].decode(errors="replace"))
 
 
@@ -58,6 +63,43 @@ def decode_capability(message: Message) -> Capability:
         )
     cuts = range(0, len(content), _TYPE_NAME_BYTES)
     return Capability(tuple(text_of(content[k : k + _TYPE_NAME_BYTES]) for k in cuts))
+
+
+def decode_command(message: Message) -> Command:
+    """A COMMAND or RTS_COMMAND, which are written alike.
+
+    Raises
+    ------
+    WireError : where it is shorter than it says.
+    """
+    _check_size(_COMMAND_HEADER, message)
+    number, command, _, n_bytes = _COMMAND_HEADER.unpack_from(message.content.data)
+    text = message.content[_COMMAND_HEADER.size :].tobytes()
+    if n_bytes > len(text):
+        raise WireError(
+            f"{message.type} {message.name}: {len(text)} bytes came, {n_bytes} were announced"
+        )
+    return Command(
+        message.name,
+        number,
+        text_of(command),
+        text[:n_bytes].decode(errors="replace"),
+        is_reply=message.type == RTS_COMMAND,
+        metadata=message.metadata,
+    )
+
+
+def decode_points(message: Message) -> PointList:
+    """Raises WireError where the content is not a whole number of points."""
+    content = message.content
+    if content.size % _POINT.itemsize:
+        raise WireError(
+            f"POINT {message.name}: the body has {content.size} bytes, "
+            f"expected a multiple of {_POINT.itemsize}"
+        )
+    points = np.frombuffer(content, _POINT)
+    labels = tuple(text_of(label) for label in points["name"].tolist())
+    return PointList(message.name, labels, points["position"].astype(np.float64))
 
 
 def _check_size(layout: struct.Struct, message: Message) -> None:
@@ -79,19 +121,39 @@ def encode_status(device: str = "", *, version: int = 2) -> Parts:
     return pack(STATUS, device, 0.0, content, version=version)
 
 
-def encode_string(device: str, text: str, stamp_s: float = 0.0, *, version: int = 2) -> Parts:
-    """A STRING; at most 65535 bytes of UTF-8, else ValueError."""
+def encode_string(
+    device: str, text: str, stamp_s: float = 0.0, *, kind: str = STRING, version: int = 2
+) -> Parts:
+    """A STRING, or a type written alike; at most 65535 bytes of UTF-8, else ValueError."""
     data = text.encode()
     if len(data) >= 2**16:
         raise ValueError(f"{device}: the text has {len(data)} bytes, expected at most 65535")
     content = (_STRING_HEADER.pack(_UTF8, len(data)), data)
-    return pack(STRING, device, stamp_s, content, version=version)
+    return pack(kind, device, stamp_s, content, version=version)
 
 
 def encode_capability(device: str, types: Iterable[str], *, version: int = 2) -> Parts:
     """A CAPABILITY with the names of the message types that we know."""
     names = b"".join(kind.encode().ljust(_TYPE_NAME_BYTES, b"\0") for kind in types)
     return pack(CAPABILITY, device, 0.0, (names,), version=version)
+
+
+def encode_command(command: Command) -> Parts:
+    """A COMMAND, or with `is_reply` an RTS_COMMAND; version 2, which both need.
+
+    Raises
+    ------
+    ValueError : if the command's name has more than 128 bytes.
+    """
+    name, text = command.command.encode(), command.text.encode()
+    if len(name) > _COMMAND_NAME_BYTES:
+        raise ValueError(
+            f"{command.name}: the command's name has {len(name)} bytes, "
+            f"expected at most {_COMMAND_NAME_BYTES}"
+        )
+    content = (_COMMAND_HEADER.pack(command.id, name, _UTF8, len(text)), text)
+    kind = RTS_COMMAND if command.is_reply else COMMAND
+    return pack(kind, command.name, 0.0, content, metadata=command.metadata, version=2)
 
 
 def encode_points(

@@ -30,12 +30,24 @@ from tracking.framing import (
 from tracking.image_codec import IMAGE, decode_image, encode_image
 from tracking.messages import (
     Capability,
+    ClientInfo,
+    Command,
     ImageFrame,
+    PointList,
+    PolyData,
     PoseSample,
     StatusReport,
     TextMessage,
     TransformName,
 )
+from tracking.plus_codecs import (
+    CLIENTINFO,
+    TRACKEDFRAME,
+    decode_client_info,
+    decode_tracked_frame,
+    encode_client_info,
+)
+from tracking.polydata_codec import POLYDATA, decode_polydata
 from tracking.pose_codecs import (
     POSITION,
     QTDATA,
@@ -52,14 +64,19 @@ from tracking.pose_codecs import (
 )
 from tracking.record_codecs import (
     CAPABILITY,
+    COMMAND,
     GET_STATUS,
     POINT,
+    RTS_COMMAND,
     STATUS,
     STRING,
     decode_capability,
+    decode_command,
+    decode_points,
     decode_status,
     decode_string,
     encode_capability,
+    encode_command,
     encode_get_status,
     encode_points,
     encode_status,
@@ -67,12 +84,16 @@ from tracking.record_codecs import (
 )
 
 __all__ = [
-    "CAPABILITY", "DEFAULT_PORT", "GET_STATUS", "IMAGE", "MAX_BODY_BYTES", "POINT", "POSE_TYPES",
-    "POSITION", "QTDATA", "QTRANS", "STATUS", "STRING", "TDATA", "TRANSFORM",
+    "CAPABILITY", "CLIENTINFO", "COMMAND", "DECODED_TYPES", "DEFAULT_PORT", "GET_STATUS", "IMAGE",
+    "MAX_BODY_BYTES", "POINT", "POLYDATA", "POSE_TYPES", "POSITION", "QTDATA", "QTRANS",
+    "RTS_COMMAND", "STATUS", "STRING", "TDATA", "TRACKEDFRAME", "TRANSFORM",
     "Body", "EndOfStreamError", "Message", "MessageReader", "Parts", "RawMessage", "Record",
-    "as_version_1", "decode", "decode_capability", "decode_image", "decode_position",
-    "decode_status", "decode_string", "decode_tracking_data", "decode_transform",
-    "encode_capability", "encode_get_status", "encode_image", "encode_points", "encode_raw",
+    "SmallRecord",
+    "as_version_1", "decode", "decode_capability", "decode_client_info", "decode_command",
+    "decode_image", "decode_points", "decode_polydata", "decode_position", "decode_status",
+    "decode_string", "decode_tracked_frame", "decode_tracking_data", "decode_transform",
+    "encode_capability", "encode_client_info", "encode_command", "encode_get_status",
+    "encode_image", "encode_points", "encode_raw",
     "encode_start_tracking", "encode_status", "encode_stop_tracking", "encode_string",
     "encode_tracking_data", "encode_transform", "for_version", "metadata_of", "open_message",
     "pack", "parse_raw", "parse_transform_name", "seconds_from_stamp", "stamp_from_seconds",
@@ -82,7 +103,8 @@ DEFAULT_PORT = 18944  # registered for OpenIGTLink
 
 POSE_TYPES = frozenset({TRANSFORM, POSITION, QTRANS, TDATA, QTDATA})
 
-Record = ImageFrame | PoseSample | StatusReport | TextMessage | Capability
+SmallRecord = StatusReport | TextMessage | Capability | Command | ClientInfo | PointList | PolyData
+Record = ImageFrame | PoseSample | SmallRecord
 
 _TO = re.compile(r"To(?=[A-Z])")
 
@@ -94,11 +116,19 @@ _DECODERS: dict[str, Callable[[Message], Record]] = {
     STATUS: decode_status,
     STRING: decode_string,
     CAPABILITY: decode_capability,
+    COMMAND: decode_command,
+    RTS_COMMAND: decode_command,
+    CLIENTINFO: decode_client_info,
+    POINT: decode_points,
+    POLYDATA: decode_polydata,
 }
+
+DECODED_TYPES = frozenset(_DECODERS) | POSE_TYPES | {TRACKEDFRAME}
 
 
 def decode(message: Message) -> tuple[Record, ...]:
-    """The records in a message: one for most types, several for TDATA, none for other types.
+    """The records in a message: one for most types, several for TDATA and TRACKEDFRAME, none
+    for types that we do not know.
 
     Raises
     ------
@@ -106,6 +136,8 @@ def decode(message: Message) -> tuple[Record, ...]:
     """
     if message.type in (TDATA, QTDATA):
         return decode_tracking_data(message)
+    if message.type == TRACKEDFRAME:
+        return decode_tracked_frame(message)
     decoder = _DECODERS.get(message.type)
     return () if decoder is None else (decoder(message),)
 

@@ -9,9 +9,11 @@ import numpy as np
 import psutil
 import pytest
 
+from tests.support.messages import polydata_content, tracked_frame
 from tracking import wire
 from tracking.errors import WireError
 from tracking.framing import HEADER_BYTES
+from tracking.messages import ClientInfo, Command
 
 N_DAMAGED = 200_000
 _BATCH = 200
@@ -31,6 +33,10 @@ TEMPLATES = [
         wire.encode_status("Scanner", version=version),
         wire.encode_string("Note", "hello", version=version),
         wire.encode_capability("", ["IMAGE", "TDATA"], version=version),
+        tracked_frame(version=version),
+        wire.pack("POLYDATA", "P", 1.5, (polydata_content(),), version=version),
+        wire.encode_client_info(ClientInfo(("IMAGE",), ("ProbeToTracker",))),
+        wire.encode_command(Command("C", 7, "Get", "<Command />")),
         wire.encode_points("P", POINTS_MM, 1.5, group="bone", version=version),
         wire.pack(
             "IMAGE", "A name of more than twenty", 1.5, (bytes(90),),
