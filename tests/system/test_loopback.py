@@ -17,12 +17,13 @@ import pytest
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
+from tests.support.messages import tracked_frame
 from tracking import server as server_module
 from tracking import wire
 from tracking.client import Client, LinkState, StreamStatistics
 from tracking.errors import LinkError
 from tracking.faults import Faults
-from tracking.messages import ImageFrame, PoseSample, PoseStatus, TextMessage
+from tracking.messages import ImageFrame, PointList, PoseSample, PoseStatus, TextMessage
 from tracking.replay import Replay
 from tracking.sequences.sweep import SweepImage, SweepPose
 from tracking.server import Server
@@ -501,6 +502,39 @@ def test_damaged_and_odd_messages_are_counted_and_the_stream_goes_on(server: Ser
     assert streams["IMAGE", "Odd"].n_malformed == streams["TRANSFORM", "Odd"].n_malformed == 1
     assert streams["VIDEO", "Film"].n_messages == 1
     assert client.statistics.n_connections == 1
+
+
+def test_a_tracked_frame_gives_its_poses_and_its_image_or_the_reason(server: Server) -> None:
+    with receiving(server.port) as (client, inbox):
+        wait_for_clients(server, 1)
+        server.send(tracked_frame())
+        server.send(tracked_frame(orientation=1))
+        inbox.wait(lambda: len(inbox.images) == len(inbox.bad_images) == 1)
+    assert [pose.name for pose in inbox.poses] == ["ProbeToTracker", "StylusToTracker"]
+    assert [pose.status for pose in inbox.poses] == [PoseStatus.OK, PoseStatus.INVALID]
+    assert {pose.stamps.t_sender_s for pose in inbox.poses} == {inbox.images[0].stamps.t_sender_s}
+    assert "orientation 1 came" in inbox.bad_images[0][1]
+    assert client.statistics.n_unused == 0
+
+
+def test_points_are_decoded_only_where_somebody_asks(server: Server) -> None:
+    bad_points = wire.pack("POINT", "P", 0.0, (bytes(135),), version=1)
+    records: list[wire.Record] = []
+    with (
+        receiving(server.port) as (indifferent, inbox),
+        receiving(server.port, on_record=records.append) as (asking, other_inbox),
+    ):
+        wait_for_clients(server, 2)
+        server.send(bad_points)
+        server.send(wire.encode_points("P", np.ones((2, 3)), 0.0, group="bone"))
+        server.send(pose_parts())
+        inbox.wait(lambda: len(inbox.poses) == 1)
+        other_inbox.wait(lambda: len(other_inbox.poses) == 1)
+    n_malformed = [
+        sum(s.n_malformed for s in client.statistics.streams) for client in (indifferent, asking)
+    ]
+    assert n_malformed == [0, 1]
+    assert [r.labels for r in records if isinstance(r, PointList)] == [("1", "2")]
 
 
 def test_client_sends_while_it_receives(listener: socket.socket) -> None:
