@@ -61,32 +61,43 @@ class Equipment:
     def misfit(
         self, image_size_px: tuple[int, int], spacing_mm: tuple[float, float] | None
     ) -> Misfit | None:
-        """Why an image cannot be used with this calibration, None where it can.
-
-        A stated spacing of exactly 1 mm is a sender that knows none.
-        """
-        expected_px = self.calibration.image_size_px
-        if expected_px is not None and image_size_px != expected_px:
-            return Misfit(
-                DropReason.BAD_IMAGE,
-                f"the image is {image_size_px[0]}x{image_size_px[1]} pixels, "
-                f"the calibration is for {expected_px[0]}x{expected_px[1]}",
-            )
+        """Why an image cannot be used with this calibration and network, None where it can."""
+        misfit = calibration_misfit(self.calibration, image_size_px, spacing_mm)
+        if misfit is not None:
+            return misfit
         try:
             self.plan_for(image_size_px)
         except InferenceError as error:
             return Misfit(DropReason.BAD_IMAGE, str(error))
-        if spacing_mm is None or spacing_mm == (1.0, 1.0):
-            return None
-        if not np.allclose(spacing_mm, self.calibration.spacing_mm, rtol=_SPACING_TOLERANCE):
-            theirs, ours = (
-                " x ".join(f"{s:.4f}" for s in pair)
-                for pair in (spacing_mm, self.calibration.spacing_mm)
-            )
-            return Misfit(
-                DropReason.HELD, f"the image's spacing is {theirs} mm, the calibration's {ours} mm"
-            )
         return None
+
+
+def calibration_misfit(
+    calibration: ProbeCalibration,
+    image_size_px: tuple[int, int],
+    spacing_mm: tuple[float, float] | None,
+) -> Misfit | None:
+    """Why a calibration says nothing about an image, None where it does.
+
+    A stated spacing of exactly 1 mm is a sender that knows none.
+    """
+    expected_px = calibration.image_size_px
+    if expected_px is not None and image_size_px != expected_px:
+        return Misfit(
+            DropReason.BAD_IMAGE,
+            f"the image is {image_size_px[0]}x{image_size_px[1]} pixels, "
+            f"the calibration is for {expected_px[0]}x{expected_px[1]}",
+        )
+    if spacing_mm is None or spacing_mm == (1.0, 1.0):
+        return None
+    if not np.allclose(spacing_mm, calibration.spacing_mm, rtol=_SPACING_TOLERANCE):
+        theirs, ours = (
+            " x ".join(f"{s:.4f}" for s in pair) for pair in (spacing_mm, calibration.spacing_mm)
+        )
+        return Misfit(
+            DropReason.HELD, f"the image's spacing is {theirs} mm, the calibration's {ours} mm"
+        )
+    return None
 
 
 def load_equipment(settings: Settings, sweep: Path | None = None) -> Equipment:
@@ -97,21 +108,34 @@ def load_equipment(settings: Settings, sweep: Path | None = None) -> Equipment:
     ConfigError, CalibrationError, ReconError, InferenceError : one line with file and reason.
     """
     geometry = settings.geometry
-    calibration = load_calibration(geometry.calibration or _nearest_calibration(sweep))
+    calibration = load_probe_calibration(settings, sweep)
     ct_paths = geometry.ct or _nearest_ct(sweep)
     meshes = [read_mesh(path) for path in ct_paths]
-    lag_s = settings.matching.image_lag_s
-    if lag_s is None:
-        lag_s = calibration.image_lag_s or 0.0
     return Equipment(
         segmenter=Segmenter(settings.model.path or default_model_path(), settings.model.provider),
         calibration=calibration,
         registration=load_registration(geometry.registration) if geometry.registration else None,
         surface=join_meshes(meshes) if meshes else None,
         ct_paths=ct_paths,
-        image_lag_s=lag_s,
+        image_lag_s=image_lag_s(settings, calibration),
         roi_px=geometry.roi_px or calibration.roi_px,
     )
+
+
+def load_probe_calibration(settings: Settings, sweep: Path | None) -> ProbeCalibration:
+    """The calibration that the settings name, or the nearest one above the sweep.
+
+    Raises
+    ------
+    ConfigError, CalibrationError : where there is none, or it cannot be used.
+    """
+    return load_calibration(settings.geometry.calibration or _nearest_calibration(sweep))
+
+
+def image_lag_s(settings: Settings, calibration: ProbeCalibration) -> float:
+    """The settings' lag, else the calibration's, else 0."""
+    lag_s = settings.matching.image_lag_s
+    return (calibration.image_lag_s or 0.0) if lag_s is None else lag_s
 
 
 def join_meshes(meshes: list[TriangleMesh]) -> TriangleMesh:

@@ -108,7 +108,7 @@ def _from_toml(path: Path, content: bytes, sha256: str) -> ProbeCalibration:
 
 
 def _from_plus_xml(path: Path, content: bytes, sha256: str) -> ProbeCalibration:
-    """The transform Image to Probe of PLUS's `CoordinateDefinitions`."""
+    """The transform Image to Probe of PLUS's `CoordinateDefinitions`, and its clip rectangle."""
     root = ElementTree.fromstring(content)
     for element in root.iter("Transform"):
         if element.get("From") == "Image" and element.get("To") == "Probe":
@@ -117,9 +117,26 @@ def _from_plus_xml(path: Path, content: bytes, sha256: str) -> ProbeCalibration:
                 raise ValueError(f"Image to Probe has {len(numbers)} numbers, expected 16")
             provenance = {k: v for k in ("Date", "Error") if (v := element.get(k))}
             return ProbeCalibration(
-                _matrix(np.reshape(numbers, (4, 4))), path, sha256, provenance=provenance
+                A_probe_pixel=_matrix(np.reshape(numbers, (4, 4))),
+                source=path,
+                sha256=sha256,
+                roi_px=_plus_clip_rectangle(root),
+                provenance=provenance,
             )
     raise KeyError("a Transform with From='Image' To='Probe'")
+
+
+def _plus_clip_rectangle(root: ElementTree.Element) -> tuple[int, int, int, int] | None:
+    """What PLUS's volume reconstruction takes of an image; a size of 0 0 there means all."""
+    element = next(root.iter("VolumeReconstruction"), None)
+    if element is None or element.get("ClipRectangleSize") is None:
+        return None
+    origin = element.get("ClipRectangleOrigin", "0 0").split()
+    numbers = [float(word) for word in (*origin, *element.get("ClipRectangleSize", "").split())]
+    if len(numbers) != 4 or not all(n >= 0.0 and n.is_integer() for n in numbers):
+        raise ValueError(f"its clip rectangle is {numbers}, expected four whole numbers of pixels")
+    column, row, width, height = (int(n) for n in numbers)
+    return (column, row, width, height) if width and height else None
 
 
 def _from_ultrabones_json(path: Path, content: bytes, sha256: str) -> ProbeCalibration:
