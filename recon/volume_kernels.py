@@ -24,10 +24,10 @@ _MIN_SHARE = 0.125
 # PLUS's accumulator is full after so many hits: from there on a new one counts 1/256.
 _PLUS_MAX_HITS = 255.0
 
-# One of each pair of opposite neighbours, (z, y, x).
+# One of each pair of opposite neighbours, (z, y, x); which one matters, see `_bridge`.
 _STICKS = np.array(
     [(0, 0, 1), (0, 1, 0), (1, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 0), (0, -1, 1),
-     (-1, 0, 1), (-1, 1, 0), (1, 1, 1), (-1, 1, 1), (1, -1, 1), (1, 1, -1)]
+     (-1, 0, 1), (-1, 1, 0), (1, 1, 1), (1, 1, -1), (1, -1, 1), (1, -1, -1)]
 )  # fmt: skip
 _STICK_LENGTHS = np.sqrt((_STICKS**2).sum(axis=1).astype(np.float64))
 
@@ -150,7 +150,7 @@ def fill_holes(
 
     A hole is a voxel that nothing went into. Sticks of 13 directions are laid through it; of those
     that reach a known voxel at both ends, and are at most `stick_voxels` long with both, the
-    shortest gives the value, linear between its ends; several of that length give their mean.
+    shortest gives the value, by the nearness of its ends; several of that length, their mean.
 
     Source: the element STICK of PLUS's hole filling with one stick to use.
     """
@@ -181,7 +181,7 @@ def _bridge(value: Volume, weight: Volume, z: int, y: int, x: int, stick_voxels:
         if length < shortest:
             shortest, total, n = length, 0.0, 0
         d_z, d_y, d_x = _STICKS[k]
-        # As PLUS weighs them, the hole itself counts as a step.
+        # PLUS's weights: what lies ahead counts a little more than on an even slope.
         fraction = (behind + 1) / (ahead + behind + 1)
         total += fraction * value[z + ahead * d_z, y + ahead * d_y, x + ahead * d_x]
         total += (1.0 - fraction) * value[z - behind * d_z, y - behind * d_y, x - behind * d_x]
