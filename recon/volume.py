@@ -148,7 +148,7 @@ class FreehandVolume:
     """Tracked images put into a grid one after the other; it can be looked at any time.
 
     A mean is kept in single precision. PLUS keeps it in whole grey values: with nearest
-    interpolation every hit cuts it down, by 5.7 grey values on average where its spine phantom was
+    interpolation every hit cuts it down, by 5.4 grey values on average where its spine phantom was
     seen; `MEAN_PLUS` does the same, for volumes that are compared with PLUS's.
 
     With an executor the work on each image is shared out over it; the result is the same. Not for
