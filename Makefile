@@ -17,7 +17,7 @@ PACKAGES := libusb-1.0-0 libgl1 libegl1 libgomp1 libdbus-1-3 libfontconfig1 libx
 	libxcb-render-util0 libxcb-shape0 libxcb-xinerama0 libglib2.0-0 fonts-dejavu-core xvfb
 
 demo: $(VENV)/.demo
-	$(BIN)/navapp demo $(if $(SWEEP),--sweep "$(SWEEP)") $(foreach mesh,$(CT),--ct "$(mesh)")
+	@$(BIN)/navapp demo $(if $(SWEEP),--sweep "$(SWEEP)") $(foreach mesh,$(CT),--ct "$(mesh)")
 
 test: $(VENV)/.test
 	$(MAKE) --no-print-directory lint type

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
+from navapp.calibrate import cli as calibrate_cli
+
 if TYPE_CHECKING:
     from navapp.config import Settings
     from navapp.equipment import Equipment
@@ -89,6 +91,7 @@ def demo(
     source: Sweep
     if sweep is None:
         source = simulated = SimulatedSweep()
+        simulated.render(0)  # compiles the painter before anybody waits for an image
         settings = for_simulation(settings, *write_simulation(simulated, out / "simulation"))
     else:
         source = open_sweep(sweep)
@@ -99,8 +102,8 @@ def demo(
         title = f"navapp demo: {source.name}"
         window = None if headless else _window(title, out, stack, closes_itself=closes)
         port = stack.enter_context(serve(source, factor))
+        # This port is gone with the demo: the saved settings keep the user's.
         server = settings.server.model_copy(update={"port": port})
-        settings = settings.model_copy(update={"server": server})
         feed = LiveFeed(server, until_closed=True, gives_up=True)
         return _run(settings, equipment, feed, window, out)
 
@@ -158,7 +161,12 @@ def run(
             if headless
             else _window("navapp", out, stack, closes_itself=until_closed, needs_screen=True)
         )
-        feed = LiveFeed(settings.server, until_closed=until_closed, gives_up=headless)
+        feed = LiveFeed(
+            settings.server,
+            until_closed=until_closed,
+            gives_up=headless,
+            more_servers=settings.more_servers,
+        )
         return _run(settings, equipment, feed, window, out, seconds, recorder=recorder)
 
 
@@ -174,17 +182,16 @@ def replay(
     poses: PosesOption = "original",
 ) -> int:
     """Serve a recorded sweep as an OpenIGTLink server; waits for a client, then begins."""
-    import threading
-
+    from navapp.live import Interrupts
     from tracking.replay import Replay
     from tracking.sequences import open_sweep
     from tracking.server import Server
 
     source = open_sweep(sweep, poses=poses)
-    with Server(host, port) as server:
+    with Server(host, port) as server, Interrupts() as interrupts:
         player = Replay(source, server, speed=_speed(speed), loop=loop, from_s=from_s, to_s=to_s)
         print(f"{source.name}: {source.n_images} images at {host}:{server.port}", flush=True)
-        result = player.run(threading.Event())
+        result = player.run(interrupts.stop)
         n_dropped = server.n_dropped
     print(f"sent {result.n_images} images and {result.n_poses} poses")
     if n_dropped:
@@ -192,7 +199,7 @@ def replay(
     if result.n_unreadable:
         print(f"{result.n_unreadable} images could not be read", file=sys.stderr)
         return _FAILED
-    return _DONE
+    return _INTERRUPTED if interrupts.seen else _DONE
 
 
 @app.command()
@@ -324,6 +331,10 @@ def inspect(
     return _DONE
 
 
+app.add_typer(calibrate_cli.app, name="calibrate")
+app.command()(calibrate_cli.register)
+
+
 def main() -> None:
     """Console entry: every expected error is one line and the right exit code."""
     sys.exit(_door())
@@ -382,8 +393,9 @@ def _run(
             is_complete=ending is Ending.ENDED,
         )
         folder = save(result, session, out)
-    print(summary(result.report))
-    print(f"saved      {folder}")
+    if result.report["frames"]["received"] or session.failure is None:
+        print(summary(result.report))
+        print(f"saved      {folder}")
     if folder != out:
         return _say(f"{out} cannot be written any more; the results are in {folder}", _FAILED)
     if ending is Ending.INTERRUPTED:
@@ -395,7 +407,15 @@ def _run(
 
 def _verdict(session: Session, out: Path) -> int:
     from navapp.errors import StreamError
+    from navapp.state import DropReason
 
+    frames = session.tally.frames
+    if session.failure is None and frames.received and not frames.processed:
+        n_unfit = frames.skipped[DropReason.BAD_IMAGE] + frames.skipped[DropReason.HELD]
+        why = "; ".join(session.warnings) or "see the counts above"
+        calibration = session.equipment.calibration.source
+        line = f"none of {frames.received} images gave points: {why} (with {calibration})"
+        return _say(line, _WRONG_INPUT if n_unfit == frames.received else _FAILED)
     if session.failure is None:
         problem = session.recorder.problem if session.recorder else None
         return _say(f"{problem}; the session went on: {out}", _FAILED) if problem else _DONE

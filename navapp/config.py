@@ -29,6 +29,15 @@ class ServerSettings(_Section):
     port: Annotated[int, Field(ge=1, le=65535)] = 18944
     connect_timeout_s: Positive = 10.0
     """Without a window, a session ends when no server answers for this long."""
+    silence_timeout_s: NonNegative = 2.0
+    """A server that has sent nothing for so long is dead and connected to anew. 0: never, for
+    servers that send on change only."""
+    reconnect: bool = True
+    """False where a person at the server must approve each connection."""
+    tracking_period_ms: Annotated[int, Field(ge=1)] | None = None
+    """Ask for TDATA this often; some trackers send poses only when asked."""
+    filter_image_stamps: bool = False
+    """Take the jitter out of a frame grabber's stamps, by the FrameNumber that PlusServer sends."""
 
 
 class StreamSettings(_Section):
@@ -74,14 +83,25 @@ class GeometrySettings(_Section):
     voxel_size_mm: Positive = 0.5
 
 
+class ResultSettings(_Section):
+    """Where others can fetch the bone line, its points and the probe's pose."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    """None: results do not go out. 0: the system chooses a port, the log tells which."""
+
+
 class Settings(_Section):
     """Everything a session is told."""
 
     server: ServerSettings = ServerSettings()
+    more_servers: tuple[ServerSettings, ...] = ()
+    """Further servers: the tracker's, where the images come from a scanner's own."""
     streams: StreamSettings = StreamSettings()
     matching: MatchingSettings = MatchingSettings()
     model: ModelSettings = ModelSettings()
     geometry: GeometrySettings = GeometrySettings()
+    results: ResultSettings = ResultSettings()
 
 
 def load_settings(path: Path | None, overrides: dict[str, dict[str, Any]]) -> Settings:

@@ -24,9 +24,7 @@ from tracking.calibration import (
 )
 
 _CT_NAME = "CT_bone_model.stl"
-
-# Printed spacings are rounded; one per cent of a 45 mm image is already 0.45 mm.
-_SPACING_TOLERANCE = 0.01
+_ORIENTATION = "MF"  # of every image inside the program: readers and senders bring it into it
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +59,15 @@ class Equipment:
     def misfit(
         self, image_size_px: tuple[int, int], spacing_mm: tuple[float, float] | None
     ) -> Misfit | None:
-        """Why an image cannot be used with this calibration and network, None where it can."""
+        """Why an image cannot be used with this calibration, None where it can."""
         misfit = calibration_misfit(self.calibration, image_size_px, spacing_mm)
-        if misfit is not None:
+        if misfit is not None and misfit.reason is DropReason.BAD_IMAGE:
             return misfit
         try:
             self.plan_for(image_size_px)
         except InferenceError as error:
             return Misfit(DropReason.BAD_IMAGE, str(error))
-        return None
+        return misfit
 
 
 def calibration_misfit(
@@ -77,27 +75,12 @@ def calibration_misfit(
     image_size_px: tuple[int, int],
     spacing_mm: tuple[float, float] | None,
 ) -> Misfit | None:
-    """Why a calibration says nothing about an image, None where it does.
-
-    A stated spacing of exactly 1 mm is a sender that knows none.
-    """
-    expected_px = calibration.image_size_px
-    if expected_px is not None and image_size_px != expected_px:
-        return Misfit(
-            DropReason.BAD_IMAGE,
-            f"the image is {image_size_px[0]}x{image_size_px[1]} pixels, "
-            f"the calibration is for {expected_px[0]}x{expected_px[1]}",
-        )
-    if spacing_mm is None or spacing_mm == (1.0, 1.0):
-        return None
-    if not np.allclose(spacing_mm, calibration.spacing_mm, rtol=_SPACING_TOLERANCE):
-        theirs, ours = (
-            " x ".join(f"{s:.4f}" for s in pair) for pair in (spacing_mm, calibration.spacing_mm)
-        )
-        return Misfit(
-            DropReason.HELD, f"the image's spacing is {theirs} mm, the calibration's {ours} mm"
-        )
-    return None
+    """Why an image cannot be placed with a calibration, None where it can."""
+    other_kind = calibration.misfit(image_size_px, orientation=_ORIENTATION)
+    if other_kind is not None:
+        return Misfit(DropReason.BAD_IMAGE, other_kind)
+    other_spacing = calibration.misfit(spacing_mm=spacing_mm)
+    return Misfit(DropReason.HELD, other_spacing) if other_spacing else None
 
 
 def load_equipment(settings: Settings, sweep: Path | None = None) -> Equipment:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from navapp.config import ServerSettings
 from navapp.errors import SessionError
 from tracking.client import Client, LinkState
+from tracking.clock import Clocks, FrameStampFilter
 from tracking.errors import SequenceError, TransformError
 from tracking.messages import ImageFrame, PoseSample, PoseStatus, Stamps
 from tracking.sequences import Sweep, SweepImage, SweepPose
+from tracking.sockets import address_text
 from tracking.transforms import check_rigid
-from tracking.wire import TRANSFORM, RawMessage
+from tracking.wire import POSE_TYPES, RawMessage
 
 
 class Inlet(Protocol):
@@ -36,8 +39,12 @@ class Inlet(Protocol):
     def damaged_poses(self, n: int) -> None:
         """So many more poses arrived that could not be decoded."""
 
-    def link(self, sentence: str, *, is_up: bool) -> None:
-        """The connection changed."""
+    def link(self, server: str, sentence: str, *, is_up: bool) -> None:
+        """The connection to a server changed."""
+
+    @property
+    def clocks(self) -> Clocks:
+        """The servers' clocks, learned by the feed."""
 
 
 class Feed(Protocol):
@@ -46,74 +53,144 @@ class Feed(Protocol):
     def run(self, inlet: Inlet, stop: threading.Event) -> None: ...
 
 
+logger = logging.getLogger(__name__)
+
+
 @dataclass(frozen=True, slots=True)
 class LiveFeed:
-    """A server on the network; connects again when the connection is lost.
+    """One or several servers on the network; connects again when a connection is lost.
 
-    `until_closed`: the session ends with the connection, well if the server closed it between
-    two messages. `gives_up`: fail where no server answers for `connect_timeout_s`; a window goes
-    on trying, because a person sees what it says.
+    `until_closed`: the session ends with a connection, well if the server closed it between
+    two messages. `gives_up`: fail where a server does not answer for `connect_timeout_s`; a window
+    goes on trying, because a person sees what it says.
     """
 
     server: ServerSettings
     until_closed: bool
     gives_up: bool
+    more_servers: tuple[ServerSettings, ...] = ()
 
     def run(self, inlet: Inlet, stop: threading.Event) -> None:
-        """Receive until stopped.
+        """Receive until stopped. Each further server gets a thread of its own, joined here.
 
         Raises
         ------
-        SessionError : no server answered, or it ended inside a message with `until_closed`.
+        SessionError : a server did not answer, or ended inside a message with `until_closed`.
         """
-        watch = _LinkWatch(self, inlet, stop)
-        client = Client(
-            self.server.host,
-            self.server.port,
-            on_image=inlet.image,
-            on_pose=inlet.pose,
-            on_bad_image=inlet.bad_image,
-            on_state=watch.changed,
-            on_raw=inlet.raw,
-            connect_timeout_s=min(3.0, self.server.connect_timeout_s),
-        )
-        client.run(stop)
-        poses = [s for s in client.statistics.streams if s.type == TRANSFORM]
-        inlet.damaged_poses(sum(s.n_bad_crc + s.n_malformed for s in poses))
-        if watch.failure is not None:
-            raise SessionError(watch.failure)
-        if self.gives_up and not watch.was_connected:
-            raise SessionError(watch.sentence)
+        servers = (self.server, *self.more_servers)
+        lock = threading.Lock()
+        links = [_Link(self, server, inlet, lock, stop) for server in servers]
+        others = [
+            threading.Thread(target=link.run, name=f"receive-{k}")
+            for k, link in enumerate(links[1:], start=2)
+        ]
+        for thread in others:
+            thread.start()
+        links[0].run()
+        for thread in others:
+            thread.join()
+        for link in links:
+            if link.failure is not None:
+                raise link.failure
 
 
-class _LinkWatch:
-    """Decides when a change of the connection ends the session."""
+class _Link:
+    """One server of a live feed: hands on what comes, decides when its end ends the session.
 
-    def __init__(self, feed: LiveFeed, inlet: Inlet, stop: threading.Event) -> None:
-        self._feed, self._inlet, self._stop = feed, inlet, stop
+    The inlet is called by one thread at a time, whatever the number of servers.
+    """
+
+    def __init__(
+        self,
+        feed: LiveFeed,
+        server: ServerSettings,
+        inlet: Inlet,
+        lock: threading.Lock,
+        stop: threading.Event,
+    ) -> None:
+        self._feed, self._server, self._inlet = feed, server, inlet
+        self._lock, self._stop = lock, stop
+        self._name = address_text(server.host, server.port)
+        self._stamp_filter = FrameStampFilter() if server.filter_image_stamps else None
         self._t_begin_s = time.perf_counter()
-        self.was_connected = False
-        self.sentence = "never tried to connect"
-        self.failure: str | None = None
+        self._was_connected = False
+        self._sentence = "never tried to connect"
+        self.failure: Exception | None = None
 
-    def changed(self, state: LinkState, sentence: str) -> None:
-        self._inlet.link(sentence, is_up=state is LinkState.CONNECTED)
-        self.was_connected = self.was_connected or state is LinkState.CONNECTED
-        self.sentence = sentence
+    def run(self) -> None:
+        """Receive until stopped, or until the connection ends where it is not made anew."""
+        client = Client(
+            self._server.host,
+            self._server.port,
+            on_image=self._image,
+            on_pose=self._pose,
+            on_bad_image=self._bad_image,
+            on_state=self._changed,
+            on_raw=self._raw,
+            clock=self._inlet.clocks.of(self._name),
+            server=self._name,
+            connect_timeout_s=min(3.0, self._server.connect_timeout_s),
+            silence_timeout_s=self._server.silence_timeout_s or None,
+            tracking_period_ms=self._server.tracking_period_ms,
+            reconnect=self._server.reconnect,
+        )
+        try:
+            client.run(self._stop)
+        except Exception as error:  # noqa: BLE001  a worker's top; the feed raises it again
+            self._end(error)
+        poses = [s for s in client.statistics.streams if s.type in POSE_TYPES]
+        with self._lock:
+            self._inlet.damaged_poses(sum(s.n_bad_crc + s.n_malformed for s in poses))
+        if self.failure is None and self._feed.gives_up and not self._was_connected:
+            self.failure = SessionError(self._sentence)
+        if not self._server.reconnect:
+            self._stop.set()
+
+    def _raw(self, message: RawMessage) -> None:
+        with self._lock:
+            self._inlet.raw(message)
+
+    def _image(self, frame: ImageFrame) -> None:
+        with self._lock:
+            self._inlet.image(self._filtered(frame))
+
+    def _pose(self, sample: PoseSample) -> None:
+        with self._lock:
+            self._inlet.pose(sample)
+
+    def _bad_image(self, name: str, reason: str) -> None:
+        with self._lock:
+            self._inlet.bad_image(name, reason)
+
+    def _filtered(self, frame: ImageFrame) -> ImageFrame:
+        number = frame.metadata.get("FrameNumber", "").strip()
+        if self._stamp_filter is None or not number.isdecimal():
+            return frame
+        t_s = self._stamp_filter.filtered_s(int(number), frame.stamps.t_sender_s)
+        return replace(frame, stamps=replace(frame.stamps, t_sender_s=t_s))
+
+    def _changed(self, state: LinkState, sentence: str) -> None:
+        with self._lock:
+            self._inlet.link(self._name, sentence, is_up=state is LinkState.CONNECTED)
+        self._was_connected = self._was_connected or state is LinkState.CONNECTED
+        self._sentence = sentence
         if state is LinkState.UNREACHABLE and self._has_waited_enough:
-            self._end(f"{sentence} (tried for {self._feed.server.connect_timeout_s:g} s)")
+            waited = f"tried for {self._server.connect_timeout_s:g} s"
+            self._end(SessionError(f"{sentence} ({waited})"))
         elif state is LinkState.CLOSED and self._feed.until_closed:
-            self._end(None)
+            self._stop.set()
         elif state is LinkState.LOST and self._feed.until_closed:
-            self._end(sentence)
+            self._end(SessionError(sentence))
+        elif state in (LinkState.CLOSED, LinkState.LOST) and not self._stop.is_set():
+            logger.warning("%s; trying again", sentence)
 
     @property
     def _has_waited_enough(self) -> bool:
         waited_s = time.perf_counter() - self._t_begin_s
-        is_due = waited_s >= self._feed.server.connect_timeout_s
-        return self._feed.gives_up and not self.was_connected and is_due
+        is_due = waited_s >= self._server.connect_timeout_s
+        return self._feed.gives_up and not self._was_connected and is_due
 
-    def _end(self, failure: str | None) -> None:
+    def _end(self, failure: Exception) -> None:
         self.failure = failure
         self._stop.set()
 
@@ -133,7 +210,7 @@ class SweepFeed:
 
     def run(self, inlet: Inlet, stop: threading.Event) -> None:
         """Read to the end; an image that cannot be loaded is reported and left out."""
-        inlet.link(f"reading {self.sweep.name}", is_up=True)
+        inlet.link("", f"reading {self.sweep.name}", is_up=True)
         hold_s = self.max_pose_gap_s + max(0.0, -self.image_lag_s)
         held: deque[SweepImage] = deque()
         for event in self.sweep.events():

@@ -20,6 +20,8 @@ from navapp.feeds import LiveFeed
 from navapp.live import Ending, Interrupts
 from navapp.recorder import Recorder, RecordingResult
 from tracking.calibration import load_calibration
+from tracking.calibration.sections import read_document
+from tracking.clock import Clocks
 from tracking.messages import ImageFrame, PoseSample, PoseStatus
 from tracking.sequences import Sweep, SweepPose, open_sweep
 from tracking.sequences.igs import IgsSweep
@@ -70,6 +72,7 @@ class _RecordInlet:
 
     def __init__(self, recorder: Recorder, stop: threading.Event) -> None:
         self._recorder, self._stop = recorder, stop
+        self.clocks = Clocks()
 
     def raw(self, message: RawMessage) -> None:
         self._recorder.put(message)
@@ -86,7 +89,7 @@ class _RecordInlet:
         if n:
             logger.warning("%d poses came damaged and are not recorded", n)
 
-    def link(self, sentence: str, *, is_up: bool) -> None:
+    def link(self, server: str, sentence: str, *, is_up: bool) -> None:
         logger.info("%s", sentence)
 
 
@@ -129,8 +132,16 @@ def _words(value: Any) -> str:
 
 
 def _describe_calibration(path: Path) -> dict[str, Any]:
+    document = read_document(path) if path.suffix.lower() == ".toml" else {}
+    verdicts = {
+        name: section.get("verdict", "no verdict")
+        for name, section in document.items()
+        if isinstance(section, dict)
+    }
+    if verdicts and "probe" not in verdicts:
+        return {"kind": "calibration", "file": str(path), "sections": verdicts}
     calibration = load_calibration(path)
-    return {
+    facts = {
         "kind": "calibration",
         "file": str(path),
         "A_probe_pixel": calibration.A_probe_pixel.tolist(),
@@ -141,6 +152,7 @@ def _describe_calibration(path: Path) -> dict[str, Any]:
         "sha256": calibration.sha256,
         "provenance": calibration.provenance,
     }
+    return facts | {"sections": verdicts} if verdicts else facts
 
 
 def _describe_recording(recording: Recording) -> dict[str, Any]:

@@ -36,6 +36,11 @@ class LatencyLog:
         with self._lock:
             self._ended[stage].append((t_end_s, t_end_s - t_start_s))
 
+    def count(self, stage: Stage) -> int:
+        """How many durations the percentiles stand on."""
+        with self._lock:
+            return len(self._ended[stage])
+
     def percentile_ms(self, stage: Stage, percent: float, since_s: float = -np.inf) -> float:
         """Percentile of the durations that ended after `since_s`; NaN where there are none."""
         with self._lock:

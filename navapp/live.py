@@ -41,10 +41,10 @@ class Interrupts:
     """
 
     def __init__(self) -> None:
-        self._seen = threading.Event()
+        self.stop = threading.Event()  # set by Ctrl-C
 
     def __enter__(self) -> Interrupts:
-        self._before = signal.signal(signal.SIGINT, lambda number, frame: self._seen.set())
+        self._before = signal.signal(signal.SIGINT, lambda number, frame: self.stop.set())
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -53,7 +53,7 @@ class Interrupts:
 
     @property
     def seen(self) -> bool:
-        return self._seen.is_set()
+        return self.stop.is_set()
 
 
 def run_to_end(
@@ -61,11 +61,12 @@ def run_to_end(
 ) -> Ending:
     """Start the session, run it until it ends, its time is up, or Ctrl-C; stop it in any case."""
     try:
-        session.start()
+        session.warm_up()
         deadline_s = float("inf") if seconds is None else time.monotonic() + seconds
-        if window is None:
-            return _wait(session, deadline_s, interrupts)
-        return _show(session, window, deadline_s)
+        if window is not None:
+            return _show(session, window, deadline_s)
+        session.start()
+        return _wait(session, deadline_s, interrupts)
     finally:
         session.stop()
 
@@ -89,6 +90,7 @@ def _show(session: Session, window: WindowPlan, deadline_s: float) -> Ending:
         session,
         title=window.title,
         spacing_mm=session.equipment.calibration.spacing_mm,
+        on_open=session.start,  # not before: no image is lost to a window that is being built
         close_when=is_over,
         screenshots=window.screenshots,
     )

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 
 from navapp.state import DropReason
+from tracking.clock import Clocks
 from tracking.messages import ImageFrame
 from tracking.pose_buffer import PoseBuffer, PoseOutcome
 from tracking.pose_path import PosePath, find_path
@@ -28,15 +29,18 @@ class Match:
 
 
 class PoseMatcher:
-    """Reads the pose at `t_sender_s - image_lag_s`: both stamps come from the same sender.
+    """Reads the pose at the image's time minus `image_lag_s`.
 
-    The path through the streams is settled by the first pose that is found; until then the best
-    one that the streams allow is tried.
+    Stamps of one sender are compared as they are. Where image and pose come from different
+    servers, or one of them is taken by its arrival, `clocks` takes the time over. The path through
+    the streams is settled by the first pose that is found; until then the best one that the streams
+    allow is tried.
     """
 
     def __init__(
         self,
         poses: PoseBuffer,
+        clocks: Clocks,
         *,
         probe: str,
         reference: str,
@@ -45,6 +49,7 @@ class PoseMatcher:
         max_pose_wait_s: float,
     ) -> None:
         self._poses = poses
+        self._clocks = clocks
         self._probe = probe
         self._reference = reference
         self._image_lag_s = image_lag_s
@@ -58,23 +63,39 @@ class PoseMatcher:
         """Wait until poses surround the image, and read the one at its time.
 
         The waiting ends `max_pose_wait_s` after the image's arrival, however long it has been
-        under way: images never pile up behind a tool that is hidden. An image without a stamp has
-        no time at which a pose could be read.
+        under way: images never pile up behind a tool that is hidden. An image whose time is on a
+        clock that cannot be compared with the poses' has none.
         """
-        if frame.stamps.t_sender_s == 0.0:
+        if frame.stamps.t_match_s == 0.0:  # a recording without stamps
             return DropReason.NO_POSE
         give_up_s = frame.stamps.t_arrival_s + self._max_pose_wait_s
         if not self._is_settled:
             self._find_path(_remaining_s(give_up_s))
         if self.path is None:
             return DropReason.NO_POSE
-        t_s = frame.stamps.t_sender_s - self._image_lag_s
-        self._poses.wait_covered(self.path.streams, t_s, _remaining_s(give_up_s))
-        read = self.path.read(self._poses, t_s, max_gap_s=self._max_pose_gap_s)
+        times_s = self._times(frame, self.path)
+        if times_s is None:
+            return DropReason.NO_POSE
+        self._poses.wait_covered(times_s, _remaining_s(give_up_s))
+        read = self.path.read(self._poses, times_s, max_gap_s=self._max_pose_gap_s)
         if read.matrix is None:
             return DROPPED[read.outcome]
         self._is_settled = True
         return Match(read.matrix, self.path.target)
+
+    def _times(self, frame: ImageFrame, path: PosePath) -> dict[str, float] | None:
+        """When the image was taken, on the clock of each stream."""
+        t_s, base = frame.stamps.t_match_s - self._image_lag_s, frame.stamps.base
+        times_s: dict[str, float] = {}
+        for name in path.streams:
+            stream_base = self._poses.base(name)
+            t_stream_s = (
+                None if stream_base is None else self._clocks.convert(t_s, base, stream_base)
+            )
+            if t_stream_s is None:
+                return None
+            times_s[name] = t_stream_s
+        return times_s
 
     def _find_path(self, timeout_s: float) -> None:
         def paths(names: tuple[str, ...]) -> bool:

@@ -56,8 +56,7 @@ class Pipeline:
         """Worker: bone lines in, points into the cloud, the newest state out."""
         for segmented in masks:
             with self._counted_if_it_fails():
-                view = self.integrate(segmented)
-            publish(view)
+                publish(self.integrate(segmented))
 
     def segment(self, frame: ImageFrame) -> SegmentedFrame:
         """Crop, resample, run the network, and find the line in the image's own pixels."""
@@ -86,18 +85,23 @@ class Pipeline:
         self.latency.add(Stage.RECONSTRUCT, t_matched_s, t_integrated_s)
         self.tally.image_processed(t_integrated_s)
         return LiveView(
-            frame, line, A_scene_pixel, None, self.scene.first_points_mm, t_integrated_s
+            frame=frame,
+            line=line,
+            A_target_pixel=A_scene_pixel,
+            dropped=None,
+            cloud_points_mm=self.scene.first_points_mm,
+            t_integrated_s=t_integrated_s,
         )
 
     def _dropped(self, segmented: SegmentedFrame, reason: DropReason) -> LiveView:
         self.tally.image_skipped(reason)
         return LiveView(
-            segmented.frame,
-            segmented.line,
-            None,
-            reason,
-            self.scene.first_points_mm,
-            time.perf_counter(),
+            frame=segmented.frame,
+            line=segmented.line,
+            A_target_pixel=None,
+            dropped=reason,
+            cloud_points_mm=self.scene.first_points_mm,
+            t_integrated_s=time.perf_counter(),
         )
 
     @contextmanager

@@ -155,6 +155,7 @@ def summary(report: Mapping[str, Any]) -> str:
     if latency is not None:
         lines.append(
             f"latency    end to end p50 {latency['p50']:.1f} ms, p95 {latency['p95']:.1f} ms"
+            f" ({latency['n']} images)"
         )
     distance = report["ct_distance_mm"]
     if distance is not None:
@@ -182,9 +183,10 @@ def _points_per_frame(session: Session) -> float | None:
 
 
 def _latency(session: Session, stage: Stage) -> dict[str, float] | None:
-    if math.isnan(session.latency.percentile_ms(stage, 50)):
+    n = session.latency.count(stage)
+    if n == 0:
         return None
-    return {f"p{p}": session.latency.percentile_ms(stage, p) for p in (50, 95, 99)}
+    return {"n": n, **{f"p{p}": session.latency.percentile_ms(stage, p) for p in (50, 95, 99)}}
 
 
 def _rates(session: Session) -> dict[str, float]:
@@ -303,7 +305,7 @@ def _session_toml(session: Session) -> str:
     settings["model"]["path"] = str(equipment.segmenter.session.path.resolve())
     if equipment.registration is not None:
         settings["geometry"]["registration"] = str(equipment.registration.source.resolve())
-    header = "# Effective configuration of this session; give it to `navapp run --config`.\n"
+    header = "# Effective configuration of this session, in the form of `navapp run --config`.\n"
     return header + tomli_w.dumps(settings)
 
 

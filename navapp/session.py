@@ -24,14 +24,16 @@ from navapp.latency import LatencyLog, Stage
 from navapp.matching import PoseMatcher
 from navapp.pipeline import Pipeline, SegmentedFrame
 from navapp.recorder import Recorder
+from navapp.results import ResultSender
 from navapp.scene import Scene
 from navapp.state import DropReason, LiveView, SessionState, SessionStatus
 from navapp.stream_watch import StreamWatch
 from navapp.tally import Tally
 from navapp.warm_up import warm_up
 from recon.surface import TriangleMesh
-from tracking.messages import ImageFrame, PoseSample, PoseStatus
-from tracking.pose_buffer import CLOCK_STEP_S, PoseBuffer
+from tracking.clock import CLOCK_STEP_S, Clocks
+from tracking.messages import ImageFrame, PoseSample, PoseStatus, Stamps
+from tracking.pose_buffer import PoseBuffer
 from tracking.pose_path import tool_of
 from tracking.wire import RawMessage
 
@@ -88,6 +90,8 @@ class Session:
         self.tally = Tally()
         self.latency = LatencyLog()
         self.poses = PoseBuffer()
+        self.clocks = Clocks()
+        self.results: ResultSender | None = None  # from `start` on, where settings ask for it
         self.scene = Scene(settings.geometry.voxel_size_mm, equipment.registration)
         self.failure: Exception | None = None
         self.t_started_s = float("nan")  # perf_counter() when it began to connect
@@ -104,6 +108,7 @@ class Session:
         matching = settings.matching
         self.matcher = PoseMatcher(
             self.poses,
+            self.clocks,
             probe=settings.streams.probe,
             reference=settings.streams.reference,
             image_lag_s=equipment.image_lag_s,
@@ -122,9 +127,10 @@ class Session:
         self._feed = feed
         self._stop = threading.Event()
         self._is_started = False
-        self._link = "not connected"
-        self._is_link_up = False
+        # By server: the sentence about its connection, and whether that is up.
+        self._links: dict[str, tuple[str, bool]] = {}
         self._misfit: str | None = None
+        self._is_depth_told = True  # until an image says nothing about it
         self._scale_warning: str | None = None
         self._warnings: dict[str, None] = {}  # in order of appearance
         self._last_image_s = float("-inf")
@@ -149,9 +155,17 @@ class Session:
         """What was wrong on the way, each sentence once."""
         return tuple(self._warnings)
 
-    def start(self) -> None:
-        """Warm up, then connect: the first real frame meets its budget."""
+    def warm_up(self) -> None:
+        """Compile and run everything once, so that the first real frame meets its budget."""
         warm_up(self.equipment)
+
+    def start(self) -> None:
+        """Connect; results go out from here on, where the settings ask for it."""
+        if self.settings.results.port is not None:
+            self.results = ResultSender(
+                self.settings.results, self.equipment.calibration.A_probe_pixel
+            )
+            logger.info("results at %s:%d", self.settings.results.host, self.results.port)
         self.t_started_s = time.perf_counter()
         self._is_started = True
         for thread in self._threads:
@@ -171,6 +185,8 @@ class Session:
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join(max(0.0, deadline_s - time.perf_counter()))
+        if self.results is not None:
+            self.results.close()
         alive = [thread.name for thread in self._threads if thread.is_alive()]
         if alive:
             self._fail(SessionError(f"did not end within {_JOIN_S:g} s: {', '.join(alive)}"))
@@ -222,10 +238,11 @@ class Session:
         self.tally.image_received(frame.stamps.t_arrival_s)
         if self.mode.is_live:
             self.latency.add(Stage.RECEIVE, frame.stamps.t_arrival_s, frame.t_decoded_s)
-        self._watch_clock(frame.stamps.t_sender_s)
+        self._watch_clock(frame.stamps)
         height, width = frame.pixels.shape
         misfit = self.equipment.misfit((width, height), frame.spacing_mm)
         self._note_misfit(misfit.sentence if misfit else None)
+        self._is_depth_told = frame.spacing_mm not in (None, (1.0, 1.0))
         if misfit is not None:
             self.tally.image_skipped(misfit.reason)
             return
@@ -253,13 +270,12 @@ class Session:
         """Poses that could not be decoded."""
         self.tally.poses_damaged(n)
 
-    def link(self, sentence: str, *, is_up: bool) -> None:
-        """A lost link forgets the poses: stamps of a restarted server may begin anew."""
-        if self._is_link_up and not is_up:
-            self.poses.clear()
+    def link(self, server: str, sentence: str, *, is_up: bool) -> None:
+        """A new link forgets the old one's poses: a restarted server's stamps may begin anew."""
         if is_up:
+            self.poses.clear(server)
             self._streams.connected(time.perf_counter())
-        self._link, self._is_link_up = sentence, is_up
+        self._links[server] = (sentence, is_up)
         logger.info("%s", sentence)
 
     # -- threads ----------------------------------------------------------------------------------
@@ -308,6 +324,8 @@ class Session:
         if self.mode.is_live and not self.mode.has_window:
             self.note_shown(view, view.t_integrated_s)
         self.views.put(view)
+        if self.results is not None:
+            self.results.send(view, self.scene.frame)
 
     # -- state ------------------------------------------------------------------------------------
 
@@ -318,19 +336,25 @@ class Session:
             return SessionState.IDLE, "session ended" if self._is_started else "not started"
         if self._stop.is_set():
             return SessionState.STOPPING, "stopping"
-        if not self._is_link_up:
+        links = tuple(self._links.values())
+        down = [sentence for sentence, is_up in links if not is_up]
+        if down or not links:
             is_reconnecting = self.tally.frames.received > 0
             state = SessionState.DEGRADED if is_reconnecting else SessionState.CONNECTING
-            return state, self._link
+            return state, "; ".join(down) or "not connected"
         problem = (
             self._streams.problem(now_s)
             or self._misfit
             or self._scale_warning
             or self._recording_problem
+            or self.clocks.problem
         )
         if problem is not None:
             return SessionState.DEGRADED, problem
-        return SessionState.RUNNING, self._link
+        sentences = [sentence for sentence, _ in links]
+        if not self._is_depth_told:
+            sentences.append("depth unverified: the images do not state their spacing")
+        return SessionState.RUNNING, "; ".join(sentences)
 
     @property
     def _recording_problem(self) -> str | None:
@@ -338,6 +362,8 @@ class Session:
 
     def _tracking(self, now_s: float) -> tuple[bool, str]:
         path = self.matcher.path
+        if not all(is_up for _, is_up in tuple(self._links.values())) or not self._links:
+            return False, "no connection"
         if path is None:
             return False, f"no poses of {self.settings.streams.probe} yet"
         for name in path.streams:
@@ -361,11 +387,11 @@ class Session:
         if problem is not None and not self.mode.has_window:
             self._fail(StreamError(problem))
 
-    def _watch_clock(self, t_sender_s: float) -> None:
+    def _watch_clock(self, stamps: Stamps) -> None:
         """An image whose stamp goes back belongs to a clock that none of the poses belongs to."""
-        if t_sender_s < self._last_image_s - CLOCK_STEP_S:
-            self.poses.clear()
-        self._last_image_s = t_sender_s
+        if stamps.t_match_s < self._last_image_s - CLOCK_STEP_S:
+            self.poses.clear(stamps.base.server)
+        self._last_image_s = stamps.t_match_s
 
     def _note_scale(self, sentence: str | None) -> None:
         self._scale_warning = sentence

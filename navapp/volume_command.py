@@ -189,7 +189,8 @@ def _place(
     lag_s = image_lag_s(settings, calibration)
     placed = []
     for image in images:
-        read = path.read(poses, image.t_s - lag_s, max_gap_s=settings.matching.max_pose_gap_s)
+        times_s = dict.fromkeys(path.streams, image.t_s - lag_s)
+        read = path.read(poses, times_s, max_gap_s=settings.matching.max_pose_gap_s)
         if read.matrix is None:
             skipped[DROPPED[read.outcome]] += 1
         else:

@@ -13,7 +13,14 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import track
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    track,
+)
 from typer.exceptions import TyperException
 
 from inference.errors import InferenceError
@@ -152,9 +159,101 @@ def evaluate(
     console.print(f"{path}: {evaluation['n_frames']} images")
 
 
+@app.command()
+def label(
+    record: Annotated[Path, typer.Argument(help="Recorded sweep.")],
+    out: Annotated[Path, typer.Option(help="Folder of the labelled record; continues there.")],
+    ct: Annotated[
+        list[Path] | None, typer.Option(help="Bone surface in CT space, mm; may repeat.")
+    ] = None,
+    calibration: Annotated[Path | None, typer.Option(help="Default: the nearest one.")] = None,
+    registration: Annotated[
+        Path | None, typer.Option(help="The poses are of a reference: where it is in CT space.")
+    ] = None,
+    objective: Annotated[str, typer.Option(help="exp-sum, mean or shadow.")] = "exp-sum",
+    gamma_mm: Annotated[float | None, typer.Option(min=0.05, help="Half width of band.")] = None,
+    weight: Annotated[str | None, typer.Option(help="Of the correction: a number or auto.")] = None,
+    lead_mm: Annotated[
+        float, typer.Option(help="How far before the middle of its echo the surface lies.")
+    ] = 0.0,
+    band_mm: Annotated[float, typer.Option(min=0.02, help="Half width of drawn labels.")] = 0.1,
+    max_incidence_deg: Annotated[float, typer.Option(min=1, max=90)] = 85.0,
+    apex: Annotated[
+        str | None, typer.Option(help="U,V in pixels where a curved array's lines would meet.")
+    ] = None,
+    mode: Annotated[str, typer.Option(help="frame, or global: one registration.")] = "frame",
+    repair: Annotated[bool, typer.Option(help="Ask neighbours about rejected frames.")] = True,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    workers: Annotated[int, typer.Option(min=1)] = 1,
+    debug: Annotated[bool, typer.Option(help="Draw every stage of every frame.")] = False,
+) -> None:
+    """Label a recorded sweep from CT: refined poses, visible contours, every frame's fate."""
+    from offline_tools.labeling import command
+
+    request = command.Request(
+        record, out, ct or [], calibration, registration, objective, gamma_mm, weight, lead_mm,
+        band_mm, max_incidence_deg, apex, mode, repair, seed,
+    )  # fmt: skip
+    job = command.job_of(request)
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TimeRemainingColumn(), console=console,
+    ) as bar:  # fmt: skip
+        task = bar.add_task("frames")
+
+        def show(n_done: int, n_total: int) -> None:
+            bar.update(task, completed=n_done, total=n_total)
+
+        job, scores = command.weighed(job, request)
+        for row in scores:
+            bar.console.print(row)
+        summary = command.run(job, n_workers=workers, on_progress=show, draws_stages=debug)
+    for line in summary:
+        console.print(line)
+
+
+@app.command("ct-mesh")
+def ct_mesh(
+    ct: Annotated[Path, typer.Argument(help="DICOM folder, NIfTI, MHA or NRRD, Hounsfield units.")],
+    out: Annotated[Path, typer.Option(help="Surface to write: STL or PLY, LPS, mm.")],
+    threshold: Annotated[
+        float | None, typer.Option(help="Lowest value of bone, HU. Default: found.")
+    ] = None,
+    seed: Annotated[
+        list[str] | None, typer.Option(help="X,Y,Z in mm inside a bone; may repeat.")
+    ] = None,
+    components: Annotated[int, typer.Option(min=1, help="Largest bones to keep.")] = 1,
+    smoothing: Annotated[int, typer.Option(min=0, help="Rounds of smoothing.")] = 10,
+    faces: Annotated[int | None, typer.Option(min=100, help="Most faces to keep.")] = None,
+) -> None:
+    """Bone surface of a CT volume, with a preview picture beside it."""
+    from offline_tools.ct_mesh import MeshSettings, make_mesh, parse_point
+
+    settings = MeshSettings(
+        threshold, tuple(parse_point(text) for text in seed or ()), components, smoothing, faces
+    )
+    result = make_mesh(ct, out, settings)
+    console.print(
+        f"{out}: {result.n_faces} faces, {result.n_components} of {result.n_found} bones, bone "
+        f"from {result.threshold:.0f} HU; preview {result.preview.name}"
+    )
+
+
 def main() -> None:
     """Console entry: every expected error is one line and the right exit code."""
-    sys.exit(_door(sys.argv[1:]))
+    sys.exit(_door(_repeated(sys.argv[1:], "--data")))
+
+
+def _repeated(arguments: list[str], option: str) -> list[str]:
+    """`--data A B` as `--data A --data B`: typer knows lists only as repeated options."""
+    spread, is_open = [], False
+    for argument in arguments:
+        if argument.startswith("-"):
+            is_open = argument == option
+        elif is_open and spread[-1] != option:
+            spread.append(option)
+        spread.append(argument)
+    return spread
 
 
 def _door(arguments: list[str]) -> int:
@@ -171,9 +270,11 @@ def _door(arguments: list[str]) -> int:
     except (OfflineToolsError, TrackingError, ReconError, InferenceError) as error:
         return _say(str(error), _WRONG_INPUT)
     except ModuleNotFoundError as error:
-        if error.name not in ("torch", "onnx", "onnxscript"):
+        if error.name not in ("torch", "onnx", "onnxscript", "SimpleITK"):
             raise
-        return _say(f"{error.name} is missing: pip install 'navapp[train]' brings it", _FAILED)
+        return _say(
+            f"{error.name} is missing: run `make test` once, or pip install -e '.[train]'", _FAILED
+        )
     except Exception as error:
         return _say(f"unexpected {type(error).__name__}: {error}", _FAILED)
 

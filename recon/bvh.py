@@ -41,7 +41,15 @@ def build_bvh(triangles_mm: Array) -> Bvh:
 
 def nearest_distances(bvh: Bvh, points_mm: Array) -> Array:
     """Distance, mm, of each finite point (N, 3) to the nearest triangle, (N,)."""
-    return _nearest_distances(bvh.triangles_mm, bvh.boxes_mm, bvh.depth, points_mm)
+    return nearest_triangles(bvh, points_mm)[0]
+
+
+def nearest_triangles(bvh: Bvh, points_mm: Array) -> tuple[Array, NDArray[np.int64]]:
+    """Distance, mm, and place in `bvh.triangles_mm` of the triangle nearest to each point."""
+    distances = np.empty(len(points_mm))
+    nearest = np.empty(len(points_mm), dtype=np.int64)
+    _find_nearest(bvh.triangles_mm, bvh.boxes_mm, bvh.depth, points_mm, distances, nearest)
+    return distances, nearest
 
 
 def _median_order(centres_mm: Array, depth: int) -> NDArray[np.intp]:
@@ -92,10 +100,16 @@ def _squared_distance_to_box(point_mm: Array, box_mm: Array) -> float:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _nearest_distances(triangles_mm: Array, boxes_mm: Array, depth: int, points_mm: Array) -> Array:
+def _find_nearest(
+    triangles_mm: Array,
+    boxes_mm: Array,
+    depth: int,
+    points_mm: Array,
+    distances: Array,
+    nearest_triangle: NDArray[np.int64],
+) -> None:
     n_triangles = triangles_mm.shape[0]
     first_leaf = (1 << depth) - 1
-    distances = np.empty(points_mm.shape[0])
     stack_node = np.empty(depth + 1, np.int64)
     stack_squared = np.empty(depth + 1)
     nearest = 0
@@ -129,4 +143,4 @@ def _nearest_distances(triangles_mm: Array, boxes_mm: Array, depth: int, points_
                     if squared < best:
                         best, nearest = squared, k
         distances[i] = np.sqrt(best)
-    return distances
+        nearest_triangle[i] = nearest

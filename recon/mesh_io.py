@@ -1,4 +1,4 @@
-"""Surfaces and clouds from and to files.
+"""Surfaces and clouds from and to files, and surfaces made simpler.
 
 Open3D is imported inside the functions that need it: the import alone takes a second.
 """
@@ -17,6 +17,9 @@ from recon.surface import TriangleMesh
 
 _READABLE = (".stl", ".ply", ".obj")
 _PLY_TYPES = {"f8": "double", "f4": "float", "i4": "int"}
+_PLY_HEADER_BYTES = 4096  # ours are a few hundred
+# Of Taubin smoothing: a step that shrinks and one that swells back.
+_TAUBIN_SHRINK, _TAUBIN_SWELL = 0.5, -0.53
 _WRITABLE = (".stl", ".ply")  # Open3D rounds the coordinates of an OBJ to six digits
 
 
@@ -45,6 +48,26 @@ def read_mesh(path: Path) -> TriangleMesh:
         return TriangleMesh(np.asarray(mesh.vertices), np.asarray(mesh.triangles))
     except ReconError as error:
         raise ReconError(f"{path}: {error}") from error
+
+
+def simplified(mesh: TriangleMesh, *, n_smoothing: int, n_faces: int | None) -> TriangleMesh:
+    """The mesh after rounds of smoothing that do not shrink it, with at most `n_faces` faces.
+
+    Source: G. Taubin 1995 (smoothing); M. Garland and P. Heckbert 1997 (quadric decimation).
+    """
+    import open3d  # noqa: PLC0415
+
+    surface = open3d.geometry.TriangleMesh(
+        open3d.utility.Vector3dVector(mesh.vertices_mm.copy()),  # it takes no read-only array
+        open3d.utility.Vector3iVector(mesh.faces.copy()),
+    )
+    if n_smoothing:
+        surface = surface.filter_smooth_taubin(n_smoothing, _TAUBIN_SHRINK, _TAUBIN_SWELL)
+    if n_faces is not None and n_faces < len(mesh.faces):
+        surface = surface.simplify_quadric_decimation(n_faces)
+    surface.remove_degenerate_triangles()
+    surface.remove_unreferenced_vertices()
+    return TriangleMesh(np.asarray(surface.vertices), np.asarray(surface.triangles))
 
 
 def write_mesh(path: Path, mesh: TriangleMesh) -> None:
@@ -121,6 +144,33 @@ def write_cloud_ply(
         temporary.write_bytes(content)
 
     _write_whole(path, write)
+
+
+def read_cloud(path: Path) -> tuple[NDArray[np.float64], str | None]:
+    """Points (N, 3), mm, of a PLY file and their frame, None where its header does not name one.
+
+    Raises
+    ------
+    ReconError : if the file is missing, of another format or holds no point.
+    """
+    _check_suffix(path, (".ply",))
+    try:
+        with path.open("rb") as file:
+            header = file.read(_PLY_HEADER_BYTES).partition(b"end_header")[0]
+    except OSError as error:
+        raise ReconError(f"cloud {path}: cannot be read: {error.strerror}") from None
+    import open3d  # noqa: PLC0415
+
+    with open3d.utility.VerbosityContextManager(open3d.utility.VerbosityLevel.Error):
+        points_mm = np.asarray(open3d.io.read_point_cloud(path).points)
+    if not len(points_mm):
+        raise ReconError(f"cloud {path}: no point could be read, expected a PLY file")
+    frames = [
+        line.removeprefix("comment frame ").strip()
+        for line in header.decode("ascii", "replace").splitlines()
+        if line.startswith("comment frame ")
+    ]
+    return points_mm, frames[0] if frames else None
 
 
 def _check_suffix(path: Path, suffixes: tuple[str, ...]) -> None:

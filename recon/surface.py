@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from recon.bvh import Bvh, build_bvh, nearest_distances
+from recon.bvh import Bvh, build_bvh, nearest_distances, nearest_triangles
 from recon.errors import ReconError
 
 
@@ -93,10 +93,31 @@ class SurfaceDistance:
         ------
         ReconError : if a point is not finite.
         """
-        points = np.ascontiguousarray(points_mm, dtype=np.float64).reshape(-1, 3)
-        if not np.isfinite(points).all():
-            raise ReconError("distance to surface: a point is not finite, expected mm")
-        return nearest_distances(self._bvh, points)
+        return nearest_distances(self._bvh, _checked_points(points_mm))
+
+    @property
+    def diagonal_mm(self) -> float:
+        """Length of the diagonal of the box around the surface."""
+        return float(np.linalg.norm(self._bvh.boxes_mm[0, 1] - self._bvh.boxes_mm[0, 0]))
+
+    def nearest_triangles_mm(
+        self, points_mm: ArrayLike
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """As `distances_mm`, and with it the triangle that is nearest to each point.
+
+        Returns
+        -------
+        distances (N,), mm, and corners (N, 3 corners, 3), mm.
+        """
+        distances_mm, nearest = nearest_triangles(self._bvh, _checked_points(points_mm))
+        return distances_mm, self._bvh.triangles_mm[nearest]
+
+
+def _checked_points(points_mm: ArrayLike) -> NDArray[np.float64]:
+    points = np.ascontiguousarray(points_mm, dtype=np.float64).reshape(-1, 3)
+    if not np.isfinite(points).all():
+        raise ReconError("distance to surface: a point is not finite, expected mm")
+    return points
 
 
 def _checked_vertices(vertices_mm: ArrayLike) -> NDArray[np.float64]:

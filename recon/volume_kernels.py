@@ -55,7 +55,8 @@ def _columns(start: float, step: float, low: float, high: float, width: int) -> 
     if step == 0.0:
         return (0, width) if low <= start < high else (0, 0)
     a, b = (low - start) / step, (high - start) / step
-    return max(int(np.floor(min(a, b))) - 1, 0), min(int(np.ceil(max(a, b))) + 2, width)
+    begin, end = min(a, b) - 1.0, max(a, b) + 2.0
+    return int(min(max(begin, 0.0), width)), int(min(max(end, 0.0), width))
 
 
 @numba.njit(cache=True, nogil=True)

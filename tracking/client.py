@@ -13,19 +13,32 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import TypeVar
 
+from tracking.clock import SenderClock
 from tracking.errors import LinkError, WireError
-from tracking.messages import ImageFrame, PoseSample
-from tracking.sockets import address_text, connect, reason, send_parts, shut_down
+from tracking.messages import (
+    Capability,
+    ImageFrame,
+    PoseSample,
+    StatusReport,
+    TextMessage,
+    TimeBase,
+)
+from tracking.sockets import POLL_S, address_text, connect, reason, receiver, send_parts, shut_down
 from tracking.wire import (
+    CAPABILITY,
     IMAGE,
-    TRANSFORM,
+    POSE_TYPES,
+    STATUS,
+    STRING,
     EndOfStreamError,
     MessageReader,
     Parts,
     RawMessage,
     decode,
     encode_get_status,
+    encode_start_tracking,
     open_message,
 )
 
@@ -37,6 +50,13 @@ _BACKOFF_MAX_S = 0.5
 _BACKOFF_PATIENT_AFTER_S = 60.0
 _BACKOFF_PATIENT_MAX_S = 2.0
 _SEND_STALL_TIMEOUT_S = 3.0
+# Real servers send a dozen; a peer that invents names without end must not fill the memory.
+_MAX_STREAMS = 256
+_OTHER_STREAMS = ("*", "*")  # counts what comes beyond them
+_DECODED_TYPES = POSE_TYPES | {IMAGE, STATUS, STRING, CAPABILITY}
+
+Timed = TypeVar("Timed", ImageFrame, PoseSample)
+SmallRecord = StatusReport | TextMessage | Capability
 
 
 class LinkState(Enum):
@@ -45,7 +65,7 @@ class LinkState(Enum):
     CONNECTING = "CONNECTING"
     UNREACHABLE = "UNREACHABLE"  # refused, no answer, or no such host
     CONNECTED = "CONNECTED"
-    SILENT = "SILENT"  # connected, but no byte has come for a while
+    SILENT = "SILENT"  # no byte has come for a while: taken for dead where it may reconnect
     CLOSED = "CLOSED"  # the server has closed between two messages
     LOST = "LOST"  # ended inside a message, by an error, or the bytes made no sense
 
@@ -89,8 +109,36 @@ class ClientStatistics:
 
     @property
     def n_unused(self) -> int:
-        """Messages of types that are not decoded (STATUS, STRING, ...): skipped."""
-        return sum(s.n_messages for s in self.streams if s.type not in (IMAGE, TRANSFORM))
+        """Messages of types that are not decoded (VIDEO, POLYDATA, ...): skipped."""
+        return sum(s.n_messages for s in self.streams if s.type not in _DECODED_TYPES)
+
+
+class _Counter:
+    """One stream's statistics while they grow; a record per message would cost a third of it."""
+
+    __slots__ = ("n_bad_crc", "n_malformed", "n_messages", "t_first_s", "t_last_s")
+
+    def __init__(self) -> None:
+        self.n_messages = self.n_malformed = self.n_bad_crc = 0
+        self.t_first_s: float | None = None
+        self.t_last_s: float | None = None
+
+    def count(self, t_arrival_s: float) -> None:
+        self.n_messages += 1
+        self.t_last_s = t_arrival_s
+        if self.t_first_s is None:
+            self.t_first_s = t_arrival_s
+
+    def snapshot(self, kind: str, name: str) -> StreamStatistics:
+        return StreamStatistics(
+            kind,
+            name,
+            self.n_messages,
+            self.n_malformed,
+            self.n_bad_crc,
+            self.t_first_s,
+            self.t_last_s,
+        )
 
 
 class Client:
@@ -100,13 +148,20 @@ class Client:
     ----------
     on_image, on_pose : called in the receive thread with each decoded message, in order.
     on_bad_image : called with stream name and reason for a complete IMAGE of no use to us.
-    on_raw : called with every complete message, of whatever type, before it is decoded.
     on_state : called in the receive thread whenever the state or its reason changes, and with
         UNREACHABLE after every attempt that fails, so that the caller can give up.
+    on_record : called with every STATUS, STRING and CAPABILITY.
+    on_raw : called with every message whose CRC was right, whatever its type, before it is
+        decoded: what a recording keeps.
+    clock, server : the server's clock, learned here, and the name that stamps refer to it by.
+        Where the server's stamps cannot be trusted, those of a record say so.
     connect_timeout_s : for each of the host's addresses.
-    silence_timeout_s : no byte for so long is reported as SILENT. The connection stays: a server
-        may send only on change, and a vanished host is noticed by TCP's keep-alive (about 5 s).
-    reconnect : False where a person must approve each connection; `run` then ends with the first.
+    silence_timeout_s : a server that has sent no byte for so long is dead: SILENT, then the
+        connection is made anew. PlusServer and ours say every 0.25 s that they live. None for a
+        server that sends on change only; a vanished host is then noticed by TCP's keep-alive (5 s).
+    tracking_period_ms : ask for TDATA, which some trackers send only then; None does not ask.
+    reconnect : False where a person must approve each connection; `run` then ends with the first,
+        and silence is only reported.
     """
 
     def __init__(
@@ -118,9 +173,13 @@ class Client:
         on_pose: Callable[[PoseSample], None],
         on_bad_image: Callable[[str, str], None],
         on_state: Callable[[LinkState, str], None],
+        on_record: Callable[[SmallRecord], None] | None = None,
         on_raw: Callable[[RawMessage], None] | None = None,
+        clock: SenderClock | None = None,
+        server: str = "",
         connect_timeout_s: float = 3.0,
-        silence_timeout_s: float = 2.0,
+        silence_timeout_s: float | None = 2.0,
+        tracking_period_ms: int | None = None,
         reconnect: bool = True,
     ) -> None:
         self._host, self._port = host, port
@@ -128,9 +187,12 @@ class Client:
         self._on_image, self._on_pose = on_image, on_pose
         self._on_bad_image = on_bad_image
         self._on_state = on_state
-        self._on_raw = on_raw
+        self._on_record, self._on_raw = on_record, on_raw
+        self._clock = clock or SenderClock()
+        self._server = server
         self._connect_timeout_s = connect_timeout_s
         self._silence_timeout_s = silence_timeout_s
+        self._tracking_period_ms = tracking_period_ms
         self._reconnect = reconnect
 
         self._reported: tuple[LinkState, str] | None = None
@@ -138,7 +200,7 @@ class Client:
         self._send_lock = threading.Lock()
         self._socket: socket.socket | None = None  # set while connected, under `_send_lock`
         self._streams_lock = threading.Lock()
-        self._streams: dict[tuple[str, str], StreamStatistics] = {}
+        self._streams: dict[tuple[str, str], _Counter] = {}
         self._n_bytes = 0
         self._n_connections = 0
 
@@ -146,7 +208,8 @@ class Client:
     def statistics(self) -> ClientStatistics:
         """A snapshot; may be asked from any thread."""
         with self._streams_lock:
-            streams = tuple(self._streams.values())
+            counters = tuple(self._streams.items())
+        streams = tuple(counter.snapshot(*key) for key, counter in counters)
         return ClientStatistics(streams, self._n_bytes, self._n_connections)
 
     def run(self, stop: threading.Event) -> None:
@@ -191,6 +254,8 @@ class Client:
             self._attach(sock)
             try:
                 self.send(encode_get_status())
+                if self._tracking_period_ms is not None:
+                    self.send(encode_start_tracking(self._tracking_period_ms))
                 self._receive(sock, stop)
             except EndOfStreamError as end:
                 if end.is_clean:
@@ -207,6 +272,7 @@ class Client:
     def _attach(self, sock: socket.socket) -> None:
         with self._send_lock:
             self._socket = sock
+        self._clock.forget()
         self._n_connections += 1
         self._t_last_bytes_s = time.perf_counter()
         self._report(LinkState.CONNECTED, f"connected to {self._address}")
@@ -217,24 +283,27 @@ class Client:
             self._socket = None
 
     def _receive(self, sock: socket.socket, stop: threading.Event) -> None:
-        def recv_into(buffer: memoryview) -> int:
-            n_bytes = sock.recv_into(buffer)
+        recv_into = receiver(sock)
+
+        def counted(buffer: memoryview) -> int:
+            n_bytes = recv_into(buffer)
             self._n_bytes += n_bytes
             self._t_last_bytes_s = time.perf_counter()
             return n_bytes
 
-        reader = MessageReader(recv_into, self._count_bad_crc)
+        reader = MessageReader(counted, self._count_bad_crc)
         while not stop.is_set():
             try:
-                raw = reader.receive()
+                messages = reader.receive()
             except TimeoutError as error:
                 if error.errno is not None:  # TCP's keep-alive gave the host up; a poll has none
                     raise
-                self._watch_silence(reader.progress)
+                if self._is_dead(reader.progress):
+                    return
                 continue
             if self._is_silent:
                 self._report(LinkState.CONNECTED, f"{self._address} sends again")
-            if raw is not None:
+            for raw in messages:
                 self._deliver(raw)
 
     def _deliver(self, raw: RawMessage) -> None:
@@ -242,57 +311,61 @@ class Client:
             self._on_raw(raw)
         name = raw.device
         try:
-            message = open_message(raw)
+            message = open_message(raw, self._server)
             name = message.name
-            record = decode(message)
+            records = decode(message)
         except WireError as error:
-            stream = self._stream(raw.type, name)
-            self._keep(replace(stream, n_malformed=stream.n_malformed + 1))
+            self._counter(raw.type, name).n_malformed += 1
             if raw.type == IMAGE:
                 self._on_bad_image(name, str(error))
             return
-        self._count_message(raw.type, name, raw.t_arrival_s)
-        if isinstance(record, ImageFrame):
-            self._on_image(record)
-        elif isinstance(record, PoseSample):
-            self._on_pose(record)
+        counter = self._counter(raw.type, name)
+        counter.count(raw.t_arrival_s)
+        if counter is self._streams.get(_OTHER_STREAMS):
+            return
+        for record in records:
+            if isinstance(record, PoseSample):
+                self._on_pose(self._timed(raw.type, record))
+            elif isinstance(record, ImageFrame):
+                self._on_image(self._timed(raw.type, record))
+            elif self._on_record is not None:
+                self._on_record(record)
 
-    def _count_message(self, kind: str, name: str, t_arrival_s: float) -> None:
-        stream = self._stream(kind, name)
-        t_first_s = stream.t_first_arrival_s
-        self._keep(
-            replace(
-                stream,
-                n_messages=stream.n_messages + 1,
-                t_first_arrival_s=t_arrival_s if t_first_s is None else t_first_s,
-                t_last_arrival_s=t_arrival_s,
-            )
-        )
+    def _timed(self, kind: str, record: Timed) -> Timed:
+        """The record as it is, or marked to be matched by its arrival."""
+        stamps = record.stamps
+        if self._clock.observe(f"{kind} {record.name}", stamps):
+            return record
+        return replace(record, stamps=replace(stamps, base=TimeBase(self._server, True)))
 
     def _count_bad_crc(self, kind: str, device: str) -> None:
-        stream = self._stream(kind, device)
-        self._keep(replace(stream, n_bad_crc=stream.n_bad_crc + 1))
+        self._counter(kind, device).n_bad_crc += 1
 
-    def _stream(self, kind: str, name: str) -> StreamStatistics:
-        return self._streams.get((kind, name)) or StreamStatistics(kind, name)
-
-    def _keep(self, stream: StreamStatistics) -> None:
+    def _counter(self, kind: str, name: str) -> _Counter:
+        counter = self._streams.get((kind, name))
+        if counter is not None:
+            return counter
+        key = (kind, name) if len(self._streams) < _MAX_STREAMS else _OTHER_STREAMS
         with self._streams_lock:
-            self._streams[stream.type, stream.name] = stream
+            return self._streams.setdefault(key, _Counter())
 
     @property
     def _is_silent(self) -> bool:
         return self._reported is not None and self._reported[0] is LinkState.SILENT
 
-    def _watch_silence(self, progress: str | None) -> None:
-        if time.perf_counter() - self._t_last_bytes_s < self._silence_timeout_s:
-            return
+    def _is_dead(self, progress: str | None) -> bool:
+        """Report a silence that has lasted too long; True where the connection is to be ended."""
+        limit_s = self._silence_timeout_s
+        # The next look is POLL_S away, and would be too late.
+        if limit_s is None or time.perf_counter() - self._t_last_bytes_s < limit_s - POLL_S:
+            return False
         where = f" after {progress}" if progress else ""
+        what_now = ": connecting anew" if self._reconnect else ""
         self._report(
             LinkState.SILENT,
-            f"{self._address} is connected but has sent nothing for "
-            f"{self._silence_timeout_s:g} s{where}",
+            f"{self._address} is connected but has sent nothing for {limit_s:g} s{where}{what_now}",
         )
+        return self._reconnect
 
     def _report_lost(self, why: str) -> None:
         self._report(LinkState.LOST, f"the connection to {self._address} was lost: {why}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,22 +19,38 @@ class PoseStatus(Enum):
     INVALID = "INVALID"  # sent, but marked unusable by the tracker (or not a rigid transform)
 
 
+class TimeBase(NamedTuple):
+    """Which clock a time belongs to: a server's own, or the host's because of the arrival."""
+
+    server: str = ""
+    is_arrival: bool = False
+
+
+_ONLY_SERVER = TimeBase()
+
+
 @dataclass(frozen=True, slots=True)
 class Stamps:
     """When a thing was measured and when it reached us, each on the clock its name says.
 
     `t_sender_s` is the sender's wall clock (0 where the sender gave none), `t_arrival_s` the
-    host's `time.perf_counter()` at the last byte of the body. The two clocks have nothing to do
-    with each other: their times are never subtracted.
+    host's `time.perf_counter()` at the last byte of the body. The two are never subtracted
+    outside `clock.py`. `base` says which of them is the one to match by.
     """
 
     t_sender_s: float
     t_arrival_s: float
+    base: TimeBase = _ONLY_SERVER
+
+    @property
+    def t_match_s(self) -> float:
+        """The sender's stamp, or the arrival where that cannot be trusted."""
+        return self.t_arrival_s if self.base.is_arrival else self.t_sender_s
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFrame:
-    """One ultrasound image as it arrived.
+    """One ultrasound image as it arrived, grey.
 
     `pixels` is (rows, columns) uint8 with row 0 at the transducer (PLUS orientation MF), read-only.
     `spacing_mm` is the sender's own (column, row) spacing, None where it says nothing.
@@ -60,6 +77,32 @@ class PoseSample:
     matrix: Matrix
     status: PoseStatus
     stamps: Stamps
+
+
+@dataclass(frozen=True, slots=True)
+class StatusReport:
+    """A device's STATUS. `code` 1 is OK; the others and `error` are the specification's."""
+
+    name: str
+    code: int
+    sub_code: int
+    error: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextMessage:
+    """A STRING."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """The message types that a peer says it knows."""
+
+    types: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,18 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 from bisect import bisect_left
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from tracking.messages import PoseSample, PoseStatus
+from tracking.clock import CLOCK_STEP_S
+from tracking.messages import PoseSample, PoseStatus, TimeBase
 from tracking.transforms import Matrix, interpolate
 
 logger = logging.getLogger(__name__)
-
-# Samples of one stream may overtake each other by this much; a larger step back is a sender whose
-# clock was set back or whose own recording began again: its old poses are of another time.
-CLOCK_STEP_S = 0.05
 
 
 class PoseOutcome(Enum):
@@ -36,13 +33,19 @@ class PoseRead:
     matrix: Matrix | None = None
 
 
-class PoseBuffer:
-    """Poses by stream name in the order of their sender's stamps.
+# A tracker of 2 kHz for ten seconds; more in the same span of stamps is a broken clock.
+_MAX_SAMPLES = 20_000
 
-    One thread adds, any thread reads; reading never extrapolates. Each stream keeps the last
-    `span_s` seconds of stamps. A sample that is not newer than the last one of its stream is
-    refused, because interpolation needs an order; when a stamp goes back by more than
-    `CLOCK_STEP_S`, all streams begin anew. After a lost connection, `clear` first.
+
+class PoseBuffer:
+    """Poses by stream name, in the order of the times that they are matched by.
+
+    Any thread adds or reads; reading never extrapolates. Each stream keeps the last `span_s`
+    seconds, at most 40,000 samples. A sample that is not newer than the last one of its stream,
+    or that another server sends under the same name, is refused, because interpolation needs one
+    order. When a stream changes between its sender's stamps and arrival times, it begins anew; when
+    a stamp goes back by more than `CLOCK_STEP_S`, all of its server's streams do.
+    After a lost connection, `clear` first.
     """
 
     def __init__(self, span_s: float = 10.0) -> None:
@@ -54,21 +57,20 @@ class PoseBuffer:
     def add(self, sample: PoseSample) -> bool:
         """Keep the sample; False where it is refused."""
         with self._changed:
-            stream = self._streams.setdefault(sample.name, _Stream())
-            if stream.times_s and sample.stamps.t_sender_s <= stream.times_s[-1]:
-                step_s = stream.times_s[-1] - sample.stamps.t_sender_s
-                if step_s <= CLOCK_STEP_S:
-                    return False
-                logger.warning("%s: its clock went back by %.3f s", sample.name, step_s)
-                self._clear()
+            stream = self._streams.setdefault(sample.name, _Stream(sample.stamps.base))
+            if not stream.accepts(sample):
+                return False
+            if stream.step_back_s(sample) > CLOCK_STEP_S:
+                logger.warning("%s: its clock went back", sample.name)
+                self._clear(stream.base.server)
             stream.append(sample, self._span_s)
             self._changed.notify_all()
             return True
 
-    def clear(self) -> None:
-        """Forget all poses, not the names: used when the connection was lost."""
+    def clear(self, server: str | None = None) -> None:
+        """Forget all poses of a server (None: of all), not the names: its connection was lost."""
         with self._changed:
-            self._clear()
+            self._clear(server)
 
     def close(self) -> None:
         """No more poses will come: whoever waits for one stops waiting."""
@@ -82,6 +84,12 @@ class PoseBuffer:
         with self._changed:
             return tuple(self._streams)
 
+    def base(self, name: str) -> TimeBase | None:
+        """The clock on which a stream's poses are; None where no such stream has come."""
+        with self._changed:
+            stream = self._streams.get(name)
+            return None if stream is None else stream.base
+
     def wait_names(
         self, is_enough: Callable[[tuple[str, ...]], bool], timeout_s: float | None
     ) -> None:
@@ -91,14 +99,14 @@ class PoseBuffer:
                 lambda: is_enough(tuple(self._streams)) or self._is_closed, timeout_s
             )
 
-    def wait_covered(self, names: Collection[str], t_s: float, timeout_s: float | None) -> bool:
-        """Wait until every named stream has a pose at or after `t_s`; False where none came."""
+    def wait_covered(self, times_s: Mapping[str, float], timeout_s: float | None) -> bool:
+        """Wait until every stream has a pose at or after its time; False where none came."""
         with self._changed:
-            self._changed.wait_for(lambda: self._is_closed or self._covers(names, t_s), timeout_s)
-            return self._covers(names, t_s)
+            self._changed.wait_for(lambda: self._is_closed or self._covers(times_s), timeout_s)
+            return self._covers(times_s)
 
     def read(self, name: str, t_s: float, *, max_gap_s: float) -> PoseRead:
-        """Pose of one stream at `t_s` on the sender's clock.
+        """Pose of one stream at `t_s` on the clock of its `base`.
 
         A sample with exactly this stamp is taken as it is; else the two around it are
         interpolated (slerp and linear), if both are OK and at most `max_gap_s` apart. A sample
@@ -114,38 +122,77 @@ class PoseBuffer:
             return PoseRead(PoseOutcome.INVALID)
         if before is after:
             return PoseRead(PoseOutcome.FOUND, after.matrix)
-        gap_s = after.stamps.t_sender_s - before.stamps.t_sender_s
+        gap_s = after.stamps.t_match_s - before.stamps.t_match_s
         if gap_s > max_gap_s:
             return PoseRead(PoseOutcome.GAP)
-        fraction = (t_s - before.stamps.t_sender_s) / gap_s
+        fraction = (t_s - before.stamps.t_match_s) / gap_s
         return PoseRead(PoseOutcome.FOUND, interpolate(before.matrix, after.matrix, fraction))
 
-    def _clear(self) -> None:
-        for stream in self._streams.values():
-            stream.times_s.clear()
-            stream.samples.clear()
+    def read_nearest(self, name: str, t_s: float, *, max_distance_s: float) -> PoseRead:
+        """The sample whose time is nearest, as it came: for looking, not for measuring."""
+        with self._changed:
+            stream = self._streams.get(name)
+            sample = stream.nearest(t_s) if stream is not None else None
+        if sample is None or abs(sample.stamps.t_match_s - t_s) > max_distance_s:
+            return PoseRead(PoseOutcome.MISSING)
+        if sample.status is PoseStatus.INVALID:
+            return PoseRead(PoseOutcome.INVALID)
+        return PoseRead(PoseOutcome.FOUND, sample.matrix)
 
-    def _covers(self, names: Collection[str], t_s: float) -> bool:
-        streams = (self._streams.get(name) for name in names)
-        return all(s is not None and s.times_s and s.times_s[-1] >= t_s for s in streams)
+    def _clear(self, server: str | None) -> None:
+        for stream in self._streams.values():
+            if server in (None, stream.base.server):
+                stream.clear()
+
+    def _covers(self, times_s: Mapping[str, float]) -> bool:
+        streams = ((self._streams.get(name), t_s) for name, t_s in times_s.items())
+        return all(s is not None and s.times_s and s.times_s[-1] >= t_s for s, t_s in streams)
 
 
 class _Stream:
-    """Samples of one stream by ascending stamp, in two parallel lists for bisection."""
+    """Samples of one stream by ascending time, in two parallel lists for bisection."""
 
-    __slots__ = ("samples", "times_s")
+    __slots__ = ("base", "samples", "times_s")
 
-    def __init__(self) -> None:
+    def __init__(self, base: TimeBase) -> None:
+        self.base = base
         self.times_s: list[float] = []
         self.samples: list[PoseSample] = []
 
+    def clear(self) -> None:
+        self.times_s.clear()
+        self.samples.clear()
+
+    def accepts(self, sample: PoseSample) -> bool:
+        """Is the sample of this stream's server, and newer than the last one (or far older)?"""
+        base = sample.stamps.base
+        if base != self.base and (base.server == self.base.server or not self.samples):
+            self.clear()
+            self.base = base
+        step_back_s = self.step_back_s(sample)
+        return base == self.base and (step_back_s < 0.0 or step_back_s > CLOCK_STEP_S)
+
+    def step_back_s(self, sample: PoseSample) -> float:
+        """How much older the sample is than the last one; negative where it is newer."""
+        if not self.times_s:
+            return float("-inf")
+        return self.times_s[-1] - sample.stamps.t_match_s
+
     def append(self, sample: PoseSample, span_s: float) -> None:
-        self.times_s.append(sample.stamps.t_sender_s)
+        t_s = sample.stamps.t_match_s
+        self.times_s.append(t_s)
         self.samples.append(sample)
         # Trim only when half is too old: one deletion per span, not one per sample.
-        n_old = bisect_left(self.times_s, sample.stamps.t_sender_s - span_s)
-        if n_old > len(self.times_s) // 2:
+        n_old = max(bisect_left(self.times_s, t_s - span_s), len(self.times_s) - _MAX_SAMPLES)
+        if n_old > len(self.times_s) // 2 or len(self.times_s) > 2 * _MAX_SAMPLES:
             del self.times_s[:n_old], self.samples[:n_old]
+
+    def nearest(self, t_s: float) -> PoseSample | None:
+        if not self.samples:
+            return None
+        k = bisect_left(self.times_s, t_s)
+        around = range(max(k - 1, 0), min(k + 1, len(self.samples)))
+        return self.samples[min(around, key=lambda j: abs(self.times_s[j] - t_s))]
 
     def around(self, t_s: float, reach_s: float) -> tuple[PoseSample, PoseSample] | None:
         """The samples before and after a time, None unless both are within reach; twice the

@@ -1,7 +1,9 @@
 """The sending end: any number of clients, none of which can hold up the others.
 
 One thread listens, accepts and reads (with a selector), one thread per client writes from that
-client's bounded outbox.
+client's bounded outbox. As PlusServer does, it speaks header version 1 to a client until that
+client has spoken version 2; so that a client of version 2 misses no metadata, the first messages
+wait a moment for its greeting.
 """
 
 from __future__ import annotations
@@ -12,17 +14,29 @@ import socket
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from types import TracebackType
 
 from tracking.errors import LinkError, WireError
-from tracking.sockets import POLL_S, address_text, prepare, reason, send_parts, shut_down
-from tracking.wire import DEFAULT_PORT, GET_STATUS, MessageReader, Parts, encode_status
+from tracking.sockets import POLL_S, address_text, prepare, reason, receiver, send_parts, shut_down
+from tracking.wire import (
+    DEFAULT_PORT,
+    GET_STATUS,
+    Message,
+    MessageReader,
+    Parts,
+    encode_status,
+    for_version,
+    open_message,
+)
 
 _logger = logging.getLogger(__name__)
 
 # What a client may be behind: about 0.7 s of 950x811 images at 60 Hz. More would only grow old.
 _OUTBOX_MESSAGES = 512
 _OUTBOX_BYTES = 32 * 2**20
+# How long a client's greeting is waited for; our own client greets within a millisecond.
+_GREETING_WAIT_S = 0.25
 # As PlusServer: a STATUS where there is nothing else, so that silence means trouble.
 _KEEP_ALIVE_S = 0.25
 # A client that takes not one byte for so long is cut off: it has hung or vanished.
@@ -40,6 +54,9 @@ class Server:
     host : the address to listen on; 127.0.0.1 is this computer only, 0.0.0.0 or :: everywhere.
     port : 0 lets the system choose; `port` then tells.
 
+    `on_message` may be set to what is called, in the listening thread, with each message that a
+    client sends; it must return at once.
+
     Raises
     ------
     LinkError : if it cannot listen there.
@@ -47,6 +64,7 @@ class Server:
 
     def __init__(self, host: str = "127.0.0.1", port: int = DEFAULT_PORT) -> None:
         self._listener = _listen(host, port)
+        self.on_message: Callable[[Message], None] | None = None
         self.host = host
         self.port: int = self._listener.getsockname()[1]
         self._clients: list[_Outlet] = []
@@ -115,7 +133,7 @@ class Server:
                 for key, _ in selector.select(POLL_S):
                     if key.data is None:
                         self._accept(selector)
-                    elif not key.data.read():
+                    elif not self._read(key.data):
                         selector.unregister(key.fileobj)
                         self._remove(key.data)
             clients = self._present_clients()
@@ -139,6 +157,19 @@ class Server:
             self._clients_changed.notify_all()
         _logger.info("client %s connected", client.address)
 
+    def _read(self, client: _Outlet) -> bool:
+        """Take what a client has sent; False when it has gone."""
+        try:
+            for message in client.read():
+                if self.on_message is not None:
+                    self.on_message(message)
+        except TimeoutError:
+            return True
+        except (WireError, OSError) as error:
+            _logger.debug("client %s: %s", client.address, error)
+            return False
+        return True
+
     def _remove(self, client: _Outlet) -> None:
         with self._clients_changed:
             self._clients.remove(client)
@@ -155,10 +186,11 @@ class _Outlet:
         self.address = address
         self.n_dropped = 0
         self._socket = sock
-        self._reader = MessageReader(sock.recv_into)
+        self._reader = MessageReader(receiver(sock))
         self._outbox: deque[Parts] = deque()  # the first is being written
         self._n_bytes = 0
         self._is_finished = False
+        self._version: int | None = None  # unknown until the client speaks
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._write, name=f"igtl-write-{address}")
         self._thread.start()
@@ -195,18 +227,22 @@ class _Outlet:
                 max(0.0, deadline_s - time.perf_counter()),
             )
 
-    def read(self) -> bool:
-        """Take what the client has sent, answer its GET_STATUS. False when it has gone."""
-        try:
-            message = self._reader.receive()
-        except TimeoutError:
-            return True
-        except (WireError, OSError) as error:
-            _logger.debug("client %s: %s", self.address, error)
-            return False
-        if message is not None and message.type == GET_STATUS:
-            self.put(encode_status(), wait=False)
-        return True
+    def read(self) -> list[Message]:
+        """What the client has sent since; its version is learned, its GET_STATUS answered.
+
+        Raises
+        ------
+        WireError, OSError : the client has gone, or makes no sense.
+        """
+        messages = []
+        for raw in self._reader.receive():
+            with self._changed:
+                self._version = max(self._version or 1, min(raw.version, 2))
+                self._changed.notify_all()
+            if raw.type == GET_STATUS:
+                self.put(encode_status(), wait=False)
+            messages.append(open_message(raw))
+        return messages
 
     def finish(self) -> None:
         """Begin to end: nothing is taken any more, the message being written is the last."""
@@ -223,9 +259,12 @@ class _Outlet:
         self._socket.close()
 
     def _write(self) -> None:
+        self._wait_for_greeting()
         while (parts := self._next()) is not None:
+            spoken = for_version(parts, self._version or 1)
             try:
-                send_parts(self._socket, parts, _STALL_TIMEOUT_S)
+                if spoken is not None:
+                    send_parts(self._socket, spoken, _STALL_TIMEOUT_S)
             except OSError as error:
                 _logger.info("client %s cannot be written to: %s", self.address, reason(error))
                 self.finish()
@@ -235,6 +274,12 @@ class _Outlet:
                 self._outbox.popleft()
                 self._n_bytes -= _size(parts)
                 self._changed.notify_all()
+
+    def _wait_for_greeting(self) -> None:
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._version is not None or self._is_finished, _GREETING_WAIT_S
+            )
 
     def _next(self) -> Parts | None:
         with self._changed:

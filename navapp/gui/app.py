@@ -81,6 +81,7 @@ def run_window(
     *,
     title: str,
     spacing_mm: tuple[float, float],
+    on_open: Callable[[], None] | None = None,
     close_when: Callable[[], bool] | None = None,
     screenshots: Path | None = None,
 ) -> int:
@@ -92,6 +93,7 @@ def run_window(
     Parameters
     ----------
     spacing_mm : pixel spacing (column, row) of the calibration
+    on_open : called once, when the window is on the screen
     close_when : asked at every tick; the window closes when it says so
     screenshots : folder for `window.png` (the end) and `window-midway.png`
 
@@ -101,7 +103,7 @@ def run_window(
     """
     is_app_ours = QApplication.instance() is None
     app = application()
-    run = _Run(close_when, screenshots)
+    run = _Run(on_open, close_when, screenshots)
     with open_doors(run.fail, run.interrupt):
         run.window, _ = open_window(
             engine, title=title, spacing_mm=spacing_mm, after_tick=run.after_tick
@@ -119,14 +121,23 @@ class _Run:
 
     window: MainWindow
 
-    def __init__(self, close_when: Callable[[], bool] | None, screenshots: Path | None) -> None:
+    def __init__(
+        self,
+        on_open: Callable[[], None] | None,
+        close_when: Callable[[], bool] | None,
+        screenshots: Path | None,
+    ) -> None:
         self.exit_code = DONE
+        self._on_open = on_open
         self._close_when = close_when
         self._folder = screenshots
         self._t_first_view_s: float | None = None
         self._pictures: list[tuple[float, QImage]] = []
 
     def after_tick(self) -> None:
+        if self._on_open is not None:
+            on_open, self._on_open = self._on_open, None
+            on_open()
         if self._folder is not None:
             self._take_picture_if_due()
         if self._close_when is not None and self._close_when():

@@ -155,7 +155,7 @@ class ImageView(QWidget):
             painter.drawLine(QPointF(rect.left() - 8, y), QPointF(rect.left() - 2, y))
             label = QRectF(rect.left() - _RULER_WIDTH_PX, y - 12, _RULER_WIDTH_PX - 12, 24)
             flags = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-            painter.drawText(label, flags, f"{depth_mm}" if depth_mm else "mm")
+            painter.drawText(label, flags, f"{depth_mm}" if depth_mm else "0 mm")
 
     def _paint_banner(self, painter: QPainter) -> None:
         text = self.banner

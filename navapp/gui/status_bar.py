@@ -46,12 +46,12 @@ class Reading:
 CHIPS: dict[str, int] = {
     "SESSION": 10,
     "IMAGE": 7,
-    "PROBE": 7,
-    "TRACKING": 17,
+    "POSES": 7,
+    "TRACKING": 15,
     "MODEL": 11,
     "END-TO-END P95": 10,
     "POINTS": 8,
-    "DROPPED": 11,
+    "DROPPED": 13,
 }
 
 _STATE_LEVELS = {
@@ -73,7 +73,7 @@ def readings(status: SessionStatus) -> dict[str, Reading]:
             status.state.value.capitalize(), _STATE_LEVELS[status.state], status.detail
         ),
         "IMAGE": _measured(status.image_rate_hz, "Hz", "Images received per second"),
-        "PROBE": _measured(status.pose_rate_hz, "Hz", "Poses of the probe received per second"),
+        "POSES": _measured(status.pose_rate_hz, "Hz", "Poses of all tools received per second"),
         "TRACKING": Reading(status.tracking, tracking_level, status.tracking),
         "MODEL": Reading(
             f"{provider}  {_number(status.infer_p50_ms)} ms",
@@ -94,7 +94,9 @@ def _dropped(status: SessionStatus) -> Reading:
         return Reading("0", tooltip=received)
     lines = [received, *(f"{n}: {DROP_SENTENCES[reason]}" for reason, n in reasons.items())]
     largest = max(reasons, key=lambda reason: reasons[reason])
-    return Reading(f"{sum(reasons.values())}  {drop_word(largest)}", tooltip="\n".join(lines))
+    n_others = sum(reasons.values()) - reasons[largest]
+    others = f" +{n_others}" if n_others else ""
+    return Reading(f"{reasons[largest]} {drop_word(largest)}{others}", tooltip="\n".join(lines))
 
 
 def _measured(value: float, unit: str, tooltip: str) -> Reading:

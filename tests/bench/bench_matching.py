@@ -21,6 +21,7 @@ from navapp.channels import BoundedQueue, FullPolicy
 from navapp.demo import serve
 from navapp.matching import Match, PoseMatcher
 from tracking.client import Client, LinkState
+from tracking.clock import Clocks
 from tracking.messages import ImageFrame
 from tracking.pose_buffer import PoseBuffer
 from tracking.sequences import SweepImage, SweepPose
@@ -116,6 +117,7 @@ def measure(speed: float, duration_s: float) -> MatchingResult:
 def _compare(poses: PoseBuffer, images: BoundedQueue[ImageFrame]) -> MatchingResult:
     matcher = PoseMatcher(
         poses,
+        Clocks(),
         probe="Probe",
         reference="Reference",
         image_lag_s=IMAGE_LAG_S,

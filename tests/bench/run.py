@@ -35,6 +35,7 @@ def main() -> int:
         done = subprocess.run(
             [sys.executable, str(script), "--json"],
             cwd=_HERE.parents[1],
+            env={**os.environ, "PYTHONPATH": str(_HERE.parents[1])},
             stdout=subprocess.PIPE,
             text=True,
             check=False,

@@ -53,5 +53,6 @@ def test_record01_through_tcp(record01: Path, tmp_path: Path) -> None:
     frames = report["frames"]
     assert frames["received"] == report["poses"]["received"] == 135
     assert report["poses"]["lost"] == report["poses"]["invalid"] == 0
-    assert frames["processed"] + frames["skipped"]["superseded"] == 135
+    assert frames["processed"] + sum(frames["skipped"].values()) == 135
+    assert frames["processed"] >= 60, "a busy machine skips images, with a reason"
     assert report["ct_distance_mm"]["mean"] <= 0.6

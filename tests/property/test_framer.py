@@ -18,9 +18,9 @@ MESSAGES = [
         wire.encode_transform("ProbeToTracker", np.eye(4), 1.5),
         wire.encode_status(version=1),
         wire.encode_transform("AToB", np.eye(4), 2.0, PoseStatus.INVALID),
-        wire._pack("GET_CAPABIL", "", 0.0, (), version=1),  # no body at all
+        wire.pack("GET_CAPABIL", "", 0.0, (), version=1),  # no body at all
         wire.encode_image("A name of more than twenty", np.ones((1, 1), np.uint8), 2.0),
-        wire._pack("UNKNOWN", "X", 3.0, (bytes(range(256)),), version=2),
+        wire.pack("UNKNOWN", "X", 3.0, (bytes(range(256)),), version=2),
     )
 ]
 
@@ -48,8 +48,7 @@ def read_all(data: bytes, chunks: Iterable[int]) -> tuple[list[wire.RawMessage],
     messages: list[wire.RawMessage] = []
     while True:
         try:
-            if (message := reader.receive()) is not None:
-                messages.append(message)
+            messages += reader.receive()
         except TimeoutError:
             continue
         except wire.EndOfStreamError as end:

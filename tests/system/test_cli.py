@@ -229,6 +229,15 @@ def test_unreadable_and_odd_sized_images_are_counted_and_the_rest_is_used(
     assert "200x100" in caplog.text
 
 
+def test_a_session_that_can_use_no_image_is_no_success(
+    navapp: Navapp, record: Path, tmp_path: Path
+) -> None:
+    calibration = record / "calibration.toml"
+    calibration.write_text(calibration.read_text().replace("640", "950"))
+    outcome = navapp("reconstruct", record, "--out", tmp_path / "out")
+    outcome.says(2, "none of 6 images", "640x480", "950x480", "calibration.toml")
+
+
 def _run_against(server: Server, navapp: Navapp, record: Path, out: Path, *more: str) -> _Outcome:
     return navapp(
         "run", "--server", f"127.0.0.1:{server.port}", "--headless", "--until-closed",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -17,9 +19,10 @@ from numpy.typing import NDArray
 
 from tracking import server as server_module
 from tracking import wire
-from tracking.client import Client, LinkState
+from tracking.client import Client, LinkState, StreamStatistics
 from tracking.errors import LinkError
-from tracking.messages import ImageFrame, PoseSample, PoseStatus
+from tracking.faults import Faults
+from tracking.messages import ImageFrame, PoseSample, PoseStatus, TextMessage
 from tracking.replay import Replay
 from tracking.sequences.sweep import SweepImage, SweepPose
 from tracking.server import Server
@@ -130,8 +133,7 @@ def port_of(listener: socket.socket) -> int:
 def next_messages(peer: socket.socket, n: int) -> list[wire.RawMessage]:
     reader, messages = wire.MessageReader(peer.recv_into), list[wire.RawMessage]()
     while len(messages) < n:
-        if (message := reader.receive()) is not None:
-            messages.append(message)
+        messages += reader.receive()
     return messages
 
 
@@ -301,7 +303,8 @@ def test_stop_does_not_wait_for_a_host_that_never_answers() -> None:
 
 
 def test_silence_is_told_from_the_end_and_ends_with_the_next_byte(listener: socket.socket) -> None:
-    with receiving(port_of(listener), silence_timeout_s=0.05) as (_, inbox):
+    options = {"silence_timeout_s": 0.05, "reconnect": False}
+    with receiving(port_of(listener), **options) as (_, inbox):
         peer, _ = listener.accept()
         with peer:
             detail = inbox.wait_link(LinkState.SILENT)
@@ -313,6 +316,96 @@ def test_silence_is_told_from_the_end_and_ends_with_the_next_byte(listener: sock
             peer.sendall(data[100:])
             inbox.wait(lambda: len(inbox.poses) == 1)
             assert inbox.poses[0].stamps.t_sender_s == STAMP_S
+
+
+def test_silent_server_is_dead_and_is_connected_to_anew(listener: socket.socket) -> None:
+    with receiving(port_of(listener), silence_timeout_s=0.05) as (client, inbox):
+        first, _ = listener.accept()
+        with first:
+            second, _ = listener.accept()
+            with second:
+                second.sendall(b"".join(pose_parts()))
+                inbox.wait(lambda: len(inbox.poses) == 1)
+        detail = inbox.wait_link(LinkState.SILENT)
+        assert detail.endswith("has sent nothing for 0.05 s: connecting anew")
+        assert client.statistics.n_connections >= 2
+
+
+def test_server_that_sends_on_change_only_may_be_silent(listener: socket.socket) -> None:
+    with receiving(port_of(listener), silence_timeout_s=None) as (client, inbox):
+        peer, _ = listener.accept()
+        with peer:
+            peer.settimeout(0.3)
+            next_messages(peer, 1)
+            with pytest.raises(TimeoutError):
+                next_messages(peer, 1)
+            peer.sendall(b"".join(pose_parts()))
+            inbox.wait(lambda: len(inbox.poses) == 1)
+        assert client.statistics.n_connections == 1
+        assert LinkState.SILENT not in inbox.states
+
+
+def test_empty_messages_are_counted_and_the_stream_goes_on(listener: socket.socket) -> None:
+    with receiving(port_of(listener)) as (client, inbox):
+        peer, _ = listener.accept()
+        with peer:
+            for kind in ("IMAGE", "TRANSFORM", "STATUS", "TDATA", "VIDEO"):
+                for version in (1, 2, 3):
+                    header = (version, kind.encode(), b"Empty", 0, 0, 0)
+                    peer.sendall(struct.pack(">H12s20sQQQ", *header))
+            peer.sendall(b"".join(pose_parts()))
+            inbox.wait(lambda: len(inbox.poses) == 1)
+        malformed = {s.type: s.n_malformed for s in client.statistics.streams if s.name == "Empty"}
+        assert malformed == {"IMAGE": 3, "TRANSFORM": 3, "STATUS": 3, "TDATA": 0, "VIDEO": 0}
+        assert len(inbox.bad_images) == 3
+
+
+def test_tracking_data_are_asked_for_and_every_tool_arrives(listener: socket.socket) -> None:
+    records: list[object] = []
+    options = {"tracking_period_ms": 20, "on_record": records.append}
+    with receiving(port_of(listener), **options) as (_, inbox):
+        peer, _ = listener.accept()
+        with peer:
+            greeting, request = next_messages(peer, 2)
+            assert (greeting.type, request.type) == ("GET_STATUS", "STT_TDATA")
+            tools = {"Probe": T_TRACKER_PROBE, "Reference": np.eye(4)}
+            peer.sendall(b"".join(wire.encode_string("Note", "hello")))
+            peer.sendall(b"".join(wire.encode_tracking_data("Tracker", tools, STAMP_S)))
+            inbox.wait(lambda: len(inbox.poses) == 2)
+    assert [pose.name for pose in inbox.poses] == ["Probe", "Reference"]
+    assert records == [TextMessage("Note", "hello")]
+
+
+def test_names_without_end_do_not_fill_the_memory(server: Server) -> None:
+    with receiving(server.port) as (client, inbox):
+        wait_for_clients(server, 1)
+        for k in range(300):
+            server.send(wire.encode_transform(f"Tool{k}ToTracker", T_TRACKER_PROBE, STAMP_S))
+        server.send(wire.encode_image("Image", pixels_of(4, 4), STAMP_S))
+        assert server.drain(WAIT_S)
+        inbox.wait(lambda: len(inbox.poses) >= 250)
+        streams = {(s.type, s.name): s.n_messages for s in client.statistics.streams}
+        assert len(streams) <= 257
+
+
+def test_sending_works_while_a_thousand_messages_arrive_in_a_second(
+    listener: socket.socket,
+) -> None:
+    """pyigtl sends nothing while messages arrive less than 10 ms apart."""
+    burst = b"".join(b"".join(pose_parts(k)) for k in range(10))
+    with receiving(port_of(listener)) as (client, inbox):
+        peer, _ = listener.accept()
+        with peer:
+            peer.settimeout(WAIT_S)
+            inbox.wait_link(LinkState.CONNECTED)
+            for k in range(100):  # each answer is waited for while ten poses arrive
+                peer.sendall(burst)
+                client.send(pose_parts(1000 + k))
+            sent = next_messages(peer, 101)[1:]
+            inbox.wait(lambda: len(inbox.poses) == 1000)
+    assert [wire.seconds_from_stamp(m.stamp) - STAMP_S for m in sent] == pytest.approx(
+        [1000.0 + k for k in range(100)], abs=1e-6
+    )
 
 
 def test_peer_that_closes_between_messages_has_closed(listener: socket.socket) -> None:
@@ -364,15 +457,41 @@ def test_client_comes_back_to_a_server_that_returns() -> None:
             assert client.statistics.n_connections == 2
 
 
+def test_client_survives_a_server_that_dies_fifty_times(free_port: int) -> None:
+    """In turn: an orderly end, one in the middle of an image, a reset."""
+    image = b"".join(wire.encode_image("Image", pixels_of(100, 100), STAMP_S))
+    with receiving(free_port) as (client, inbox):
+        for k in range(50):
+            with closing(socket.create_server(("127.0.0.1", free_port))) as listener:
+                listener.settimeout(WAIT_S)
+                peer, _ = listener.accept()
+            with peer:
+                peer.settimeout(WAIT_S)
+                next_messages(peer, 1)
+                peer.sendall(b"".join(pose_parts(k)) + image[: 1000 * (k % 3 == 1)])
+                inbox.wait(lambda k=k: len(inbox.poses) == k + 1)  # type: ignore[misc]
+                if k % 3 == 2:
+                    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            inbox.wait(lambda k=k: n_ends(inbox) == k + 1)  # type: ignore[misc]
+        assert client.statistics.n_connections == 50
+    assert [pose.stamps.t_sender_s - STAMP_S for pose in inbox.poses] == list(range(50))
+    assert inbox.states.count(LinkState.CLOSED) == 17
+    assert inbox.states.count(LinkState.LOST) == 33
+
+
+def n_ends(inbox: Inbox) -> int:
+    return sum(state in (LinkState.CLOSED, LinkState.LOST) for state in inbox.states)
+
+
 def test_damaged_and_odd_messages_are_counted_and_the_stream_goes_on(server: Server) -> None:
     damaged = bytearray(b"".join(wire.encode_image("Image", pixels_of(9, 9), STAMP_S)))
     damaged[-20] ^= 1
     with receiving(server.port) as (client, inbox):
         wait_for_clients(server, 1)
         server.send((bytes(damaged),))
-        server.send(wire._pack("IMAGE", "Odd", STAMP_S, (bytes(10),), version=2))
-        server.send(wire._pack("TRANSFORM", "Odd", STAMP_S, (bytes(10),), version=2))
-        server.send(wire._pack("VIDEO", "Film", STAMP_S, (bytes(10),), version=2))
+        server.send(wire.pack("IMAGE", "Odd", STAMP_S, (bytes(10),), version=2))
+        server.send(wire.pack("TRANSFORM", "Odd", STAMP_S, (bytes(10),), version=2))
+        server.send(wire.pack("VIDEO", "Film", STAMP_S, (bytes(10),), version=2))
         server.send(wire.encode_image("Image", pixels_of(9, 9), STAMP_S))
         inbox.wait(lambda: len(inbox.images) == 1)
         streams = {(s.type, s.name): s for s in client.statistics.streams}
@@ -430,6 +549,70 @@ def test_replay_begins_with_the_client_and_arrives_whole(server: Server) -> None
         assert image.stamps.t_sender_s == inbox.poses[k].stamps.t_sender_s
 
 
+def test_a_client_steers_the_replay_and_everyone_is_told(server: Server) -> None:
+    told: list[object] = []
+    replay = Replay(TinySweep(), server, speed=1e-3)
+    stop = threading.Event()
+    thread = threading.Thread(target=replay.run, args=(stop,))
+    thread.start()
+    with receiving(server.port, on_record=told.append) as (client, inbox):
+        inbox.wait(lambda: len(inbox.images) == 1)
+        client.send(wire.encode_string("Replay", "speed 1000"))
+        client.send(wire.encode_string("Replay", "make coffee"))
+        inbox.wait(lambda: len(inbox.poses) == 20)
+        thread.join(WAIT_S)
+    answers = [json.loads(r.text) for r in told if isinstance(r, TextMessage)]
+    assert answers[0]["speed"] == answers[-1]["speed"] == 1000.0
+    assert "'make coffee': expected play, pause" in answers[-1]["error"]
+    assert {image.metadata["ReplaySpeed"] for image in inbox.images} == {"0.001", "1000"}
+
+
+def test_damaged_messages_of_a_faulty_replay_are_dropped_and_the_rest_arrives(
+    server: Server,
+) -> None:
+    faults = Faults(seed=3, damage=0.3, loss=0.2)
+    replay = Replay(TinySweep(), server, speed=None, faults=faults)
+    results = []
+    thread = threading.Thread(target=lambda: results.append(replay.run(threading.Event())))
+    thread.start()
+    with receiving(server.port) as (client, inbox):
+        thread.join(WAIT_S)
+        result = results[0]
+        n_sent = result.n_images + result.n_poses
+        inbox.wait(lambda: sum(s.n_bad_crc + s.n_messages for s in streams_of(client)) == n_sent)
+        n_bad = sum(s.n_bad_crc for s in streams_of(client))
+    assert n_sent < 40
+    assert 4 <= n_bad <= 16
+    assert len(inbox.images) + len(inbox.poses) == n_sent - n_bad
+    assert client.statistics.n_connections == 1
+
+
+def streams_of(client: Client) -> list[StreamStatistics]:
+    return [s for s in client.statistics.streams if s.type in ("IMAGE", "TRANSFORM")]
+
+
+# --- header versions ----------------------------------------------------------------------------
+
+
+def test_a_client_that_says_nothing_is_spoken_to_in_version_1(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), WAIT_S) as peer:
+        wait_for_clients(server, 1)
+        invalid = wire.encode_transform("A", np.eye(4), STAMP_S, PoseStatus.INVALID)
+        server.send(invalid)
+        server.send(pose_parts())
+        (pose,) = next_messages(peer, 1)
+    assert (pose.type, pose.device, pose.version) == ("TRANSFORM", "ProbeToTracker", 1)
+
+
+@pytest.mark.parametrize(("spoken", "answered"), [(1, 1), (2, 2), (3, 2)])
+def test_a_client_is_answered_in_the_version_it_speaks(
+    server: Server, spoken: int, answered: int
+) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), WAIT_S) as peer:
+        peer.sendall(b"".join(wire.pack("GET_STATUS", "", 0.0, (), version=spoken)))
+        assert next_messages(peer, 1)[0].version == answered
+
+
 # --- pyigtl as the peer -------------------------------------------------------------------------
 
 
@@ -468,11 +651,16 @@ def test_our_client_understands_pyigtls_server(
     assert inbox.poses[0].status is PoseStatus.OK
 
 
-def test_pyigtls_client_understands_our_server(server: Server) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_pyigtls_client_understands_our_server(server: Server, version: int) -> None:
     pixels = pixels_of(48, 64)
     client = pyigtl.OpenIGTLinkClient("127.0.0.1", server.port)
     try:
         assert server.wait_for_client(WAIT_S)
+        if version == 2:  # pyigtl is silent by itself, and so gets version 1
+            hello = pyigtl.StringMessage("hello", device_name="Text")
+            hello.header_version = 2
+            client.send_message(hello)
         server.send(wire.encode_image("Image", pixels, STAMP_S, (0.05, 0.06), {"Depth": "40"}))
         server.send(pose_parts())
         image = client.wait_for_message("Image", WAIT_S)
@@ -480,10 +668,11 @@ def test_pyigtls_client_understands_our_server(server: Server) -> None:
     finally:
         client.stop()
     assert_array_equal(image.image[0], pixels)
-    assert image.metadata == {"Depth": "40"}
+    assert image.metadata == ({"Depth": "40"} if version == 2 else {})
     assert image.timestamp == pytest.approx(STAMP_S, abs=1e-6)
     np.testing.assert_allclose(
         image.ijk_to_world_matrix, np.diag([0.05, 0.06, 1.0, 1.0]), atol=1e-6
     )
     np.testing.assert_allclose(pose.matrix, T_TRACKER_PROBE, atol=1e-5)
-    assert pose.metadata == {"TransformValid": "1", "TransformStatus": "OK"}
+    status = {"TransformValid": "1", "TransformStatus": "OK"}
+    assert pose.metadata == (status if version == 2 else {})

@@ -189,7 +189,7 @@ def test_a_session_says_that_its_recording_ended(record: Path, tmp_path: Path) -
 
     class Feed:
         def run(self, inlet: Inlet, stop: threading.Event) -> None:
-            inlet.link("connected", is_up=True)
+            inlet.link("", "connected", is_up=True)
             seen.append(session.status())
 
     mode = SessionMode(is_live=True, has_window=True)

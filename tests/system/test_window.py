@@ -388,7 +388,7 @@ def test_the_chips_say_what_the_status_says_and_do_not_move(stage: _Stage) -> No
     stage.tick(1.0)
     places = {caption: chip.geometry() for caption, chip in chips.items()}
     assert chips["TRACKING"].reading.value == "Tracking OK"
-    assert chips["DROPPED"].reading.value == "1  no pose"
+    assert chips["DROPPED"].reading.value == "1 no pose"
 
     stage.session.state = dataclasses.replace(
         _RUNNING,

@@ -6,28 +6,35 @@ Our TOML:
     A_probe_pixel = [[...], [...], [...], [...]]   # mm per pixel
     image_size_px = [640, 480]                     # optional
     roi_px = [0, 0, 640, 480]                      # optional: column, row, width, height
+    orientation = "MF"                             # optional
+    depth_mm = 60.0                                # optional
     [temporal]
     image_lag_s = 0.08                             # optional
     [registration]
     T_ct_reference = [[...], [...], [...], [...]]  # optional
+    [stylus]
+    T_stylus_tip = [[...], [...], [...], [...]]    # optional
+    [phantom]
+    T_reference_phantom = [[...], [...], [...], [...]]  # optional
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tracking.calibration.plus_xml import read_plus_clip_rectangle, read_plus_transforms
 from tracking.calibration.probe import ProbeCalibration, Registration
+from tracking.calibration.sections import parse_document
 from tracking.errors import CalibrationError, TransformError
-from tracking.transforms import check_rigid, from_euler_xyz_deg
+from tracking.messages import TransformName
+from tracking.transforms import Matrix, check_rigid, from_euler_xyz_deg
 
 # UltraBones100k burns a scale bar and depth ticks into columns 936 and up of its 950x811 images.
 _ULTRABONES_SIZE_PX = (950, 811)
@@ -55,8 +62,10 @@ def load_calibration(path: Path) -> ProbeCalibration:
     try:
         return reader(path, content, hashlib.sha256(content).hexdigest())
     except KeyError as error:
-        raise CalibrationError(f"{path}: {error.args[0]} is missing") from None
-    except (ValueError, TypeError, AttributeError, ElementTree.ParseError) as error:
+        raise CalibrationError(
+            f"{path}: {error.args[0]} is missing, expected a probe calibration"
+        ) from None
+    except (ValueError, TypeError, AttributeError) as error:
         raise CalibrationError(f"{path}: cannot be read as a calibration: {error}") from None
 
 
@@ -68,18 +77,29 @@ def load_registration(path: Path) -> Registration:
     CalibrationError : where the file or the section is missing, or the matrix is not rigid.
     """
     content = _read_bytes(path)
-    try:
-        matrix = tomllib.loads(content.decode())["registration"]["T_ct_reference"]
-        T_ct_reference = check_rigid(matrix, f"{path}: registration.T_ct_reference")
-    except KeyError as error:
-        raise CalibrationError(
-            f"{path}: {error.args[0]} is missing, expected [registration] with T_ct_reference"
-        ) from None
-    except TransformError as error:
-        raise CalibrationError(str(error)) from None
-    except (ValueError, TypeError, AttributeError) as error:
-        raise CalibrationError(f"{path}: cannot be read as a registration: {error}") from None
+    T_ct_reference = _section_transform(path, content, "registration", "T_ct_reference")
     return Registration(T_ct_reference, path, hashlib.sha256(content).hexdigest())
+
+
+def load_stylus(path: Path) -> Matrix:
+    """T_stylus_tip, from `[stylus]` of our TOML or StylusTip to Stylus of a PLUS XML.
+
+    Raises
+    ------
+    CalibrationError : where it is missing or not rigid.
+    """
+    return _load_transform(path, "stylus", "T_stylus_tip", TransformName("StylusTip", "Stylus"))
+
+
+def load_phantom_placement(path: Path) -> Matrix:
+    """T_reference_phantom, from `[phantom]` of our TOML or Phantom to Reference of a PLUS XML.
+
+    Raises
+    ------
+    CalibrationError : where it is missing or not rigid.
+    """
+    name = TransformName("Phantom", "Reference")
+    return _load_transform(path, "phantom", "T_reference_phantom", name)
 
 
 def find_calibration(sweep: Path) -> Path | None:
@@ -93,9 +113,10 @@ def find_calibration(sweep: Path) -> Path | None:
 
 
 def _from_toml(path: Path, content: bytes, sha256: str) -> ProbeCalibration:
-    data = tomllib.loads(content.decode())
+    data = parse_document(path, content)
     probe = data["probe"]
     lag = data.get("temporal", {}).get("image_lag_s")
+    orientation, depth_mm = probe.get("orientation"), probe.get("depth_mm")
     return ProbeCalibration(
         A_probe_pixel=_matrix(probe["A_probe_pixel"]),
         source=path,
@@ -103,40 +124,64 @@ def _from_toml(path: Path, content: bytes, sha256: str) -> ProbeCalibration:
         image_size_px=_integers(probe.get("image_size_px"), 2, "image_size_px", at_least=1),  # type: ignore[arg-type]
         roi_px=_integers(probe.get("roi_px"), 4, "roi_px"),  # type: ignore[arg-type]
         image_lag_s=None if lag is None else float(lag),
-        provenance={key: str(value) for key, value in data.get("provenance", {}).items()},
+        orientation=None if orientation is None else str(orientation),
+        depth_mm=None if depth_mm is None else float(depth_mm),
+        provenance={key: str(value) for key, value in _provenance(data).items()},
     )
+
+
+def _provenance(data: dict[str, Any]) -> dict[str, Any]:
+    """The section's own; files written before sections had one hold it at the top."""
+    return data["probe"].get("provenance") or data.get("provenance", {})
+
+
+def _load_transform(path: Path, section: str, key: str, name: TransformName) -> Matrix:
+    content = _read_bytes(path)
+    if path.suffix.lower() != ".xml":
+        return _section_transform(path, content, section, key)
+    found = read_plus_transforms(path, content).get(name)
+    if found is None:
+        raise CalibrationError(
+            f"{path}: a Transform with From={name.source!r} To={name.target!r} is missing"
+        )
+    return _checked_rigid(found.matrix, f"{path}: {name}")
+
+
+def _section_transform(path: Path, content: bytes, section: str, key: str) -> Matrix:
+    try:
+        matrix = parse_document(path, content)[section][key]
+    except KeyError as error:
+        raise CalibrationError(
+            f"{path}: {error.args[0]} is missing, expected [{section}] with {key}"
+        ) from None
+    except TypeError:
+        raise CalibrationError(f"{path}: {section} is not a section") from None
+    return _checked_rigid(matrix, f"{path}: {section}.{key}")
+
+
+def _checked_rigid(matrix: Any, where: str) -> Matrix:
+    try:
+        return check_rigid(matrix, where)
+    except TransformError as error:
+        raise CalibrationError(str(error)) from None
+    except (ValueError, TypeError) as error:
+        raise CalibrationError(f"{where}: cannot be read as a matrix: {error}") from None
 
 
 def _from_plus_xml(path: Path, content: bytes, sha256: str) -> ProbeCalibration:
     """The transform Image to Probe of PLUS's `CoordinateDefinitions`, and its clip rectangle."""
-    root = ElementTree.fromstring(content)
-    for element in root.iter("Transform"):
-        if element.get("From") == "Image" and element.get("To") == "Probe":
-            numbers = [float(word) for word in element.get("Matrix", "").split()]
-            if len(numbers) != 16:
-                raise ValueError(f"Image to Probe has {len(numbers)} numbers, expected 16")
-            provenance = {k: v for k in ("Date", "Error") if (v := element.get(k))}
-            return ProbeCalibration(
-                A_probe_pixel=_matrix(np.reshape(numbers, (4, 4))),
-                source=path,
-                sha256=sha256,
-                roi_px=_plus_clip_rectangle(root),
-                provenance=provenance,
-            )
-    raise KeyError("a Transform with From='Image' To='Probe'")
-
-
-def _plus_clip_rectangle(root: ElementTree.Element) -> tuple[int, int, int, int] | None:
-    """What PLUS's volume reconstruction takes of an image; a size of 0 0 there means all."""
-    element = next(root.iter("VolumeReconstruction"), None)
-    if element is None or element.get("ClipRectangleSize") is None:
-        return None
-    origin = element.get("ClipRectangleOrigin", "0 0").split()
-    numbers = [float(word) for word in (*origin, *element.get("ClipRectangleSize", "").split())]
-    if len(numbers) != 4 or not all(n >= 0.0 and n.is_integer() for n in numbers):
-        raise ValueError(f"its clip rectangle is {numbers}, expected four whole numbers of pixels")
-    column, row, width, height = (int(n) for n in numbers)
-    return (column, row, width, height) if width and height else None
+    found = read_plus_transforms(path, content).get(TransformName("Image", "Probe"))
+    if found is None:
+        raise KeyError("a Transform with From='Image' To='Probe'")
+    provenance = {"Date": found.date, "Error": found.error_mm}
+    return ProbeCalibration(
+        found.matrix.copy(),
+        path,
+        sha256,
+        roi_px=read_plus_clip_rectangle(path, content),
+        orientation="MF",  # the orientation of every image in PLUS's memory
+        provenance={key: str(value) for key, value in provenance.items() if value is not None},
+    )
 
 
 def _from_ultrabones_json(path: Path, content: bytes, sha256: str) -> ProbeCalibration:

@@ -20,7 +20,7 @@ from tracking.sequences.sweep import Sweep, SweepImage, SweepPose
 from tracking.sequences.written import Written
 from tracking.wire import (
     IMAGE,
-    TRANSFORM,
+    POSE_TYPES,
     decode,
     encode_image,
     encode_transform,
@@ -58,7 +58,8 @@ class McapSweep:
         self._n_images = n_images.get(self._image_channel, 0)
         self.image_name = images.get(self._image_channel, "Image")
         self.other_images = tuple(images[c] for c in images if c != self._image_channel)
-        channels = [self._image_channel, *recording.channels(TRANSFORM)]
+        poses = [channel for kind in sorted(POSE_TYPES) for channel in recording.channels(kind)]
+        channels = [self._image_channel, *poses]
         used = np.flatnonzero(np.isin(index.channel, channels))
         if not used.size:
             raise SequenceError(f"{self.path}: holds neither images nor poses")
@@ -139,10 +140,10 @@ class McapSweep:
     def _decode(self, k: int, file: BinaryIO) -> tuple[ImageFrame | PoseSample, ...]:
         raw = self.recording.read(file, k)
         try:
-            record = decode(open_message(raw))
+            records = decode(open_message(raw))
         except WireError as error:
             raise SequenceError(f"{self.path}: message {k}: {error}") from None
-        return () if record is None else (record,)
+        return tuple(r for r in records if isinstance(r, (ImageFrame, PoseSample)))
 
 
 def write_mcap(path: Path, sweep: Sweep) -> Written:

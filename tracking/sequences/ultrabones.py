@@ -2,7 +2,8 @@
 
 Each row holds the pose of the probe marker in CT space at the image's own time: x, y, z in mm
 and EXTRINSIC xyz angles in degrees; stamps are milliseconds. Poses and images are already
-synchronised, so both get the same stamp.
+synchronised, so both get the same stamp. A frame whose refined pose is empty was rejected when the
+record was labelled: with poses "optimized" it is not part of the sweep.
 
 Source: Wu et al. 2025, UltraBones100k (CC BY 4.0); conventions checked to 0.01 px against the
 authors' drawings.
@@ -103,7 +104,11 @@ def _read_table(path: Path, suffix: str) -> list[_Row]:
             missing = [name for name in names if name not in (reader.fieldnames or ())]
             if missing:
                 raise SequenceError(f"{path}: column {', '.join(missing)} is missing")
-            rows = [_read_row(path, reader.line_num, row, suffix) for row in reader]
+            rows = [
+                _read_row(path, reader.line_num, row, suffix)
+                for row in reader
+                if not suffix or any(row[name] for name in names[1:])
+            ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SequenceError(f"{path}: cannot be read: {error}") from None
     if not rows:

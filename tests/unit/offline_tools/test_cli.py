@@ -71,7 +71,7 @@ def test_wrong_input_is_one_line_and_exit_code_2(
     ("error", "code", "text"),
     [
         (KeyboardInterrupt(), 130, "interrupted"),
-        (ModuleNotFoundError("No module", name="torch"), 1, "torch is missing: pip install"),
+        (ModuleNotFoundError("No module", name="torch"), 1, "torch is missing: run"),
         (ZeroDivisionError("by zero"), 1, "unexpected ZeroDivisionError: by zero"),
     ],
 )
@@ -127,3 +127,15 @@ def test_from_a_record_to_a_judged_network(
     assert evaluation["n_frames"] == 4
     assert evaluation["data"]["records"] == ["specimen/record01"]
     assert len(evaluation["per_frame_mean"]["f1"]) == len(evaluation["thresholds_mm"])
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (["train", "--data", "a", "b", "--out", "r"], "train --data a --data b --out r"),
+        (["train", "--out", "r", "--data", "a"], "train --out r --data a"),
+        (["evaluate", "--data", "a", "--data", "b"], "evaluate --data a --data b"),
+    ],
+)
+def test_a_list_may_follow_one_option(given: list[str], meant: str) -> None:
+    assert " ".join(cli._repeated(given, "--data")) == meant

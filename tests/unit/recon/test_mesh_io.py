@@ -7,7 +7,7 @@ import open3d
 import pytest
 
 from recon.errors import ReconError
-from recon.mesh_io import read_mesh, write_cloud_ply, write_mesh
+from recon.mesh_io import read_cloud, read_mesh, write_cloud_ply, write_mesh
 from recon.phantom_bone import long_bone_mesh
 from recon.point_cloud import PointCloud
 
@@ -85,6 +85,24 @@ def test_cloud_file_says_frame_and_unit(tmp_path, cloud):
     assert "comment frame reference" in header
     assert "comment unit mm" in header
     assert not any("distance" in line for line in header)
+
+
+def test_a_cloud_comes_back_with_its_frame(tmp_path, cloud):
+    write_cloud_ply(tmp_path / "cloud.ply", cloud, "reference", None)
+    points_mm, frame = read_cloud(tmp_path / "cloud.ply")
+    np.testing.assert_array_equal(points_mm, cloud.points_mm)
+    assert frame == "reference"
+
+
+def test_what_is_no_cloud_is_named(tmp_path, mesh):
+    (tmp_path / "text.ply").write_text("nothing")
+    for name, message in (
+        ("none.ply", "none.ply: cannot be read: No such file"),
+        ("text.ply", "no point could be read"),
+        ("cloud.xyz", "suffix is '.xyz', expected .ply"),
+    ):
+        with pytest.raises(ReconError, match=message):
+            read_cloud(tmp_path / name)
 
 
 def test_empty_cloud_is_a_file_too(tmp_path):

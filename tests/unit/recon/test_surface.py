@@ -92,6 +92,19 @@ def test_every_number_of_faces_makes_a_tree(n_faces):
     )
 
 
+def test_the_triangle_named_is_the_nearest():
+    mesh = long_bone_mesh(length_mm=40.0, edge_mm=3.0)
+    points = mesh.vertices_mm[::7] + np.random.default_rng(4).normal(0.0, 5.0, (1, 3))
+    surface = SurfaceDistance(mesh)
+    distances_mm, triangles_mm = surface.nearest_triangles_mm(points)
+    np.testing.assert_array_equal(distances_mm, surface.distances_mm(points))
+    to_named = [
+        squared_distance_to_triangle(p, t) for p, t in zip(points, triangles_mm, strict=True)
+    ]
+    np.testing.assert_allclose(np.sqrt(to_named), distances_mm, rtol=1e-12)
+    assert surface.diagonal_mm == pytest.approx(np.linalg.norm(np.ptp(mesh.vertices_mm, axis=0)))
+
+
 def test_no_points_have_no_distances():
     assert SurfaceDistance(TriangleMesh(TETRAHEDRON_MM, OUTWARD)).distances_mm([]).shape == (0,)
 

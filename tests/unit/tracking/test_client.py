@@ -24,7 +24,7 @@ def test_names_list_only_what_has_come_whole() -> None:
         (
             StreamStatistics("IMAGE", "Image", 2, 0, 0, 1.0, 2.0),
             StreamStatistics("IMAGE", "Broken", n_bad_crc=3),
-            StreamStatistics("STATUS", "", 5, 0, 0, 1.0, 2.0),
+            StreamStatistics("VIDEO", "", 5, 0, 0, 1.0, 2.0),
         ),
         n_bytes=1,
         n_connections=1,

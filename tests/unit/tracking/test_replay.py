@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -14,6 +17,7 @@ from numpy.typing import NDArray
 from tracking import replay as replay_module
 from tracking import wire
 from tracking.errors import SequenceError
+from tracking.faults import Fate, FaultInjector, Faults, with_flipped_bit
 from tracking.messages import ImageFrame, PoseSample, PoseStatus
 from tracking.replay import Replay
 from tracking.sequences.sweep import SweepImage, SweepPose
@@ -61,8 +65,10 @@ class TinySweep:
 class FakeServer:
     """Keeps the decoded records of what is sent."""
 
+    on_message = None
+
     def __init__(self) -> None:
-        self.sent: list[ImageFrame | PoseSample] = []
+        self.sent: list[wire.Record] = []
         self.waits: list[bool] = []
         self.is_drained = False
         self.has_client = True
@@ -75,16 +81,14 @@ class FakeServer:
 
         def recv_into(buffer: memoryview) -> int:
             nonlocal data
-            buffer[:] = data[: len(buffer)]
-            data = data[len(buffer) :]
-            return len(buffer)
+            n_bytes = min(len(buffer), len(data))
+            buffer[:n_bytes] = data[:n_bytes]
+            data = data[n_bytes:]
+            return n_bytes
 
         reader = wire.MessageReader(recv_into)
-        raw = reader.receive() or reader.receive()
-        assert raw is not None
-        record = wire.decode(wire.open_message(raw))
-        assert record is not None
-        self.sent.append(record)
+        (raw,) = reader.receive() or reader.receive()
+        self.sent += wire.decode(wire.open_message(raw))
         self.waits.append(wait)
 
     def drain(self, timeout_s: float) -> bool:
@@ -200,29 +204,213 @@ def test_speed_must_be_positive(server: FakeServer, speed: float) -> None:
 
 
 class LazyClock:
-    """Time passes only in `wait`, and each wait takes 3 ms longer than asked for."""
+    """Whoever asks finds it 3 ms later than before."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0
-        self.due_s: list[float] = []
 
     def perf_counter(self) -> float:
+        self.now_s += 0.003
         return self.now_s
 
-    def wait(self, timeout_s: float) -> bool:
-        self.due_s.append(self.now_s + timeout_s)
-        self.now_s += timeout_s + 0.003
-        return False
+    def time(self) -> float:
+        return 1.7e9 + self.perf_counter()
 
 
 @pytest.mark.parametrize("speed", [0.5, 1.0, 4.0])
-def test_deadlines_do_not_drift_when_every_wait_is_late(
-    speed: float, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+def test_deadlines_do_not_drift_when_time_goes_by(
+    speed: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = LazyClock()
-    monkeypatch.setattr(replay_module, "time", clock)
-    stop = cast(threading.Event, clock)
+    monkeypatch.setattr(replay_module, "time", LazyClock())
     pace = replay_module._Pace(speed)
-    for k in range(200):
-        pace.wait_until(T0_S + 0.05 * k, stop)
-    assert clock.due_s == pytest.approx(1000.0 + 0.05 / speed * np.arange(200), abs=1e-6)
+    due_s = [pace.due_s(T0_S + 0.05 * k) for k in range(200)]
+    assert due_s == pytest.approx(1000.003 + 0.05 / speed * np.arange(200), abs=1e-9)
+
+
+# -- steering ------------------------------------------------------------------------------------
+
+
+def image_numbers(server: FakeServer) -> list[int]:
+    return [int(image.pixels[0, 0]) // 10 for image in server.images]
+
+
+def test_seeking_back_and_ahead_keeps_stamps_rising(server: FakeServer) -> None:
+    targets = iter([0.05, 0.2])
+
+    def seek(event: SweepImage | SweepPose) -> None:
+        if len(server.images) in (3, 5) and isinstance(event, SweepImage):
+            replay.seek(next(targets))
+
+    replay = replay_of(TinySweep(), server, speed=None, on_sent=seek)
+    replay.run(threading.Event())
+    assert image_numbers(server) == [0, 1, 2, 1, 2, 4]
+    stamps = stamps_s(server.images)
+    assert np.all(np.diff(stamps) > 0.0)
+    assert stamps[3] == pytest.approx(stamps[2] + 0.05, abs=1e-9), "one period after the last"
+    assert stamps[5] == pytest.approx(stamps[4] + 0.1, abs=1e-9), (
+        "ahead the sweep's own steps count"
+    )
+    assert np.all(np.diff(stamps_s(server.poses)) > 0.0)
+
+
+class Running:
+    """A replay in a thread of its own."""
+
+    def __init__(self, replay: Replay) -> None:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=replay.run, args=(self._stop,))
+
+    def __enter__(self) -> Running:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(10.0)
+        assert not self._thread.is_alive()
+
+    def wait(self, is_true: Callable[[], bool]) -> None:
+        """Until another thread has made it so; the test's own limit ends a vain wait."""
+        while not is_true():
+            self._stop.wait(0.005)
+
+
+def test_a_paused_replay_steps_image_by_image_with_the_poses_after_it(server: FakeServer) -> None:
+    replay = replay_of(TinySweep(), server, speed=1.0)
+    replay.pause()
+    with Running(replay) as running:
+        replay.step()
+        running.wait(lambda: len(server.poses) == 1)
+        assert image_numbers(server) == [0]
+        replay.step(2)
+        running.wait(lambda: len(server.poses) == 3)
+        assert image_numbers(server) == [0, 1, 2]
+        state = replay.state
+        assert (state.is_paused, state.duration_s) == (True, pytest.approx(0.2))
+        assert state.position_s == pytest.approx(0.1)
+        replay.set_speed(100.0)
+        replay.play()
+        running.wait(lambda: len(server.poses) == 5)
+    assert image_numbers(server) == [0, 1, 2, 3, 4]
+
+
+def test_a_change_of_speed_counts_from_the_next_message(server: FakeServer) -> None:
+    replay = replay_of(TinySweep(), server, speed=1e-3)  # 50 s from image to image
+    with Running(replay) as running:
+        running.wait(lambda: len(server.images) == 1)
+        replay.set_speed(1e3)
+        running.wait(lambda: len(server.images) == 5)
+    assert [image.metadata["ReplaySpeed"] for image in server.images[::4]] == ["0.001", "1000"]
+
+
+def test_stamps_of_today_go_with_the_speed(server: FakeServer) -> None:
+    before_s = time.time()
+    replay_of(TinySweep(), server, speed=10.0, stamps="now").run(threading.Event())
+    stamps = np.array(stamps_s(server.images))
+    assert np.diff(stamps) == pytest.approx(np.full(4, 0.005), abs=1e-6)
+    assert before_s <= stamps[0] <= time.time()
+    assert stamps_s(server.poses) == stamps.tolist()
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "value"),
+    [
+        ("pause", "is_paused", True),
+        ("play", "is_paused", False),
+        ("step 2", "is_paused", True),
+        ("seek 0.1", "position_s", pytest.approx(0.1, abs=1e-5)),
+        ("speed 0.5", "speed", 0.5),
+        ("speed max", "speed", None),
+        ("loop on", "loop", True),
+        ("loop off", "loop", False),
+        ("state", "duration_s", pytest.approx(0.2)),
+    ],
+)
+def test_commands_are_obeyed_and_answered(
+    server: FakeServer, line: str, key: str, value: object
+) -> None:
+    answer = json.loads(replay_of(TinySweep(), server).command(line))
+    assert answer[key] == value
+    assert "error" not in answer
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("jump", "expected play, pause"),
+        ("", "expected play"),
+        ("seek 0.3", "position is 0.3 s, expected 0 to 0.2 s"),
+        ("seek far", "could not convert"),
+        ("speed 0", "speed is 0.0, expected above 0"),
+        ("speed nan", "expected above 0"),
+        ("step 0", "0 steps, expected at least 1"),
+        ("loop maybe", "loop on|off"),
+    ],
+)
+def test_commands_that_make_no_sense_are_refused(server: FakeServer, line: str, text: str) -> None:
+    answer = json.loads(replay_of(TinySweep(), server).command(line))
+    assert text in answer["error"]
+    assert answer["is_paused"] is False
+
+
+# -- faults --------------------------------------------------------------------------------------
+
+
+def fates(faults: Faults, n: int = 1000) -> list[tuple[SweepImage | SweepPose, Fate]]:
+    injector = FaultInjector(faults, T0_S)
+    events = [
+        SweepImage(k, T0_S + 0.01 * k, lambda: pixels_of(0))
+        if k % 2
+        else SweepPose("ProbeToTracker", T0_S + 0.01 * k, np.eye(4))
+        for k in range(n)
+    ]
+    return [(event, injector.fate_of(event, event.t_s)) for event in events]
+
+
+def test_without_faults_nothing_happens() -> None:
+    assert all(fate == Fate(event.t_s) for event, fate in fates(Faults(seed=5)))
+
+
+def test_the_seed_repeats_every_fault() -> None:
+    faults = Faults(seed=1, jitter_s=0.01, loss=0.1, damage=0.1)
+    first, again, other = (
+        [fate for _, fate in fates(f)] for f in (faults, faults, replace(faults, seed=2))
+    )
+    assert first == again != other
+
+
+def test_faults_are_as_many_and_as_large_as_asked_for() -> None:
+    drawn = [fate for _, fate in fates(Faults(jitter_s=0.02, loss=0.1, damage=0.2))]
+    assert sum(not fate.is_sent for fate in drawn) == pytest.approx(100, abs=30)
+    assert sum(fate.flipped_bit is not None for fate in drawn) == pytest.approx(200, abs=40)
+    delays_s = [fate.delay_s for fate in drawn]
+    assert 0.0 <= min(delays_s) < 0.001
+    assert 0.019 < max(delays_s) <= 0.02
+
+
+def test_skew_and_lag_change_stamps() -> None:
+    faults = Faults(clock_offset_s=100.0, clock_skew_ppm=1000.0, image_lag_s=0.06)
+    for event, fate in fates(faults):
+        lag_s = 0.06 if isinstance(event, SweepImage) else 0.0
+        assert fate.t_s == pytest.approx(event.t_s + 100.0 + (event.t_s - T0_S) * 1e-3 + lag_s)
+
+
+def test_an_occlusion_hides_poses_and_a_stall_holds_everything_back() -> None:
+    for event, fate in fates(Faults(occlusion_s=1.0, stall_s=2.0)):
+        phase_s = (event.t_s - T0_S) % 5.0
+        assert fate.is_sent == (isinstance(event, SweepImage) or phase_s <= 4.0)
+        assert fate.delay_s == pytest.approx(5.0 - phase_s if phase_s > 3.0 else 0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [{"loss": 1.5}, {"damage": -0.1}, {"jitter_s": -1.0}])
+def test_faults_that_make_no_sense_are_a_wrong_call(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} is"):
+        Faults(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_damaged_message_differs_in_one_bit_of_its_body() -> None:
+    whole = wire.encode_transform("A", np.eye(4), T0_S)
+    (damaged,) = with_flipped_bit(whole, 123_456_789)
+    changed = np.unpackbits(np.frombuffer(damaged, np.uint8) ^ np.frombuffer(b"".join(whole), "u1"))
+    assert changed.sum() == 1
+    assert not changed[: 8 * 58].any()

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from scipy.spatial.transform import Rotation
 
 from tracking import wire
 from tracking.errors import WireError
-from tracking.messages import PoseStatus, TransformName
+from tracking.messages import (
+    Capability,
+    PoseSample,
+    PoseStatus,
+    StatusReport,
+    TextMessage,
+    TransformName,
+)
 from tracking.transforms import from_euler_xyz_deg
 
 STAMP_S = 1_722_470_400.123456  # a date in 2024: float64 is coarser than the wire here
@@ -35,8 +44,7 @@ def read_all(data: bytes, **options: object) -> list[wire.RawMessage]:
     reader, messages = reader_of(data, **options), []
     try:
         while True:
-            if (message := reader.receive()) is not None:
-                messages.append(message)
+            messages += reader.receive()
     except wire.EndOfStreamError as end:
         assert end.is_clean
     return messages
@@ -63,7 +71,7 @@ def image_parts(change: Callable[[list[float]], None] | None = None) -> wire.Par
     if change is not None:
         change(fields)
     content = struct.pack(">HBBBB3H12f6H", *fields), bytes(range(12))
-    return wire._pack("IMAGE", "Image", STAMP_S, content, version=1)
+    return wire.pack("IMAGE", "Image", STAMP_S, content, version=1)
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -137,15 +145,16 @@ def _set(index: int, value: float) -> Callable[[list[float]], None]:
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        (_set(2, 5), r"4x3x1 pixels of 1 x uint16 came, expected one slice of 1 x uint8"),
-        (_set(2, 99), r"scalar type 99"),
-        (_set(1, 3), r"3 x uint8 came"),
-        (_set(7, 2), r"4x3x2 pixels"),
-        (_set(5, 5), r"part \(4, 3, 1\) at \(0, 0, 0\) of 5x3x1 pixels came"),
-        (_set(20, 1), r"part \(4, 3, 1\) at \(1, 0, 0\)"),
+        (_set(2, 99), r"1 components of scalar type 99 came, expected 1, 3 or 4 components"),
+        (_set(2, 13), r"scalar type 13 came"),
+        (_set(1, 2), r"2 components of scalar type 3 came"),
+        (_set(3, 0), r"byte order 0 came, expected 1 or 2"),
+        (_set(7, 2), r"1 of 2 slices of 4x3 pixels came"),
+        (_set(20, 1), r"part \(4, 3, 1\) at \(1, 0, 0\) of \(4, 3, 1\) pixels came"),
+        (_set(23, 0), r"part \(0, 3, 1\)"),
         (
             lambda fields: (_set(6, 4)(fields), _set(24, 4)(fields)),
-            r"12 bytes of pixels came, expected 4 x 4",
+            r"12 bytes of pixels came, expected 4 x 4 x 1 of 1",
         ),
     ],
 )
@@ -156,9 +165,79 @@ def test_image_of_another_kind_is_refused_with_the_reason(
         wire.decode_image(opened(image_parts(change)))
 
 
-def test_empty_image_is_refused() -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_empty_image_is_refused(version: int) -> None:
     with pytest.raises(WireError, match="0 bytes, expected at least 72"):
-        wire.decode_image(opened(wire._pack("IMAGE", "Image", STAMP_S, (), version=2)))
+        wire.decode_image(opened(wire.pack("IMAGE", "Image", STAMP_S, (), version=version)))
+
+
+def test_body_of_no_bytes_at_all_is_an_empty_message_in_every_version() -> None:
+    """Some servers announce version 2 and send not even the extended header."""
+    for version in (1, 2, 3):
+        header = struct.pack(">H12s20sQQQ", version, b"IMAGE", b"Image", 0, 0, 0)
+        (raw,) = read_all(header)
+        with pytest.raises(WireError, match="0 bytes, expected at least 72"):
+            wire.decode(wire.open_message(raw))
+
+
+SCALAR_TYPES = {2: "i1", 3: "u1", 4: "i2", 5: "u2", 6: "i4", 7: "u4", 10: "f4", 11: "f8"}
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("scalar_type", SCALAR_TYPES)
+@pytest.mark.parametrize("n_components", [1, 3, 4])
+def test_every_number_type_byte_order_and_colour_becomes_grey(
+    scalar_type: int, order: int, n_components: int
+) -> None:
+    highest = 127 if scalar_type == 2 else 255
+    grey = np.random.default_rng(scalar_type).integers(0, highest + 1, (3, 4))
+    values = np.repeat(grey[..., None], n_components, axis=2)
+    if n_components == 4:
+        values[..., 3] = 99  # alpha
+    data = values.astype((">" if order == 1 else "<") + SCALAR_TYPES[scalar_type]).tobytes()
+    frame = wire.decode_image(opened(odd_image(data, 1, n_components, scalar_type, order)))
+    assert frame.pixels.dtype == np.uint8
+    assert_array_equal(frame.pixels, grey)
+    assert not frame.pixels.flags.writeable
+
+
+def odd_image(data: bytes, *kind: int, part: tuple[int, ...] = (0, 0, 0, 4, 3, 1)) -> wire.Parts:
+    """An IMAGE of 4 x 3 pixels; `kind` is version, components, scalar type and byte order."""
+    fields = (*kind, 1, 4, 3, 1, 0.1, 0, 0, 0, 0.2, 0, 0, 0, 1, 0, 0, 0, *part)
+    content = struct.pack(">HBBBB3H12f6H", *fields), data
+    return wire.pack("IMAGE", "Image", STAMP_S, content, version=1)
+
+
+def test_colour_becomes_its_luminance() -> None:
+    colours = np.zeros((3, 4, 3), np.uint8)
+    colours[0], colours[1], colours[2] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+    frame = wire.decode_image(opened(odd_image(colours.tobytes(), 1, 3, 3, 2)))
+    assert frame.pixels[:, 0].tolist() == [77, 149, 29]  # 0.299, 0.587, 0.114 of 255, within 1
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        (np.full(12, 256, "<u2"), "values from 256 to 256 came, expected 0 to 255"),
+        (np.arange(-1, 11, dtype="<i2"), "values from -1 to 10 came"),
+    ],
+)
+def test_values_beyond_grey_are_refused_not_squeezed(values: np.ndarray, text: str) -> None:
+    scalar_type = {"<u2": 5, "<i2": 4}[values.dtype.str]
+    with pytest.raises(WireError, match=text):
+        wire.decode_image(opened(odd_image(values.tobytes(), 1, 1, scalar_type, 2)))
+
+
+def test_image_with_a_value_that_is_no_number_is_refused() -> None:
+    values = np.full(12, np.nan, "<f4")
+    with pytest.raises(WireError, match="values from nan"):
+        wire.decode_image(opened(odd_image(values.tobytes(), 1, 1, 10, 2)))
+
+
+def test_part_of_an_image_lies_in_its_place() -> None:
+    parts = odd_image(bytes([1, 2, 3, 4]), 1, 1, 3, 2, part=(1, 1, 0, 2, 2, 1))
+    frame = wire.decode_image(opened(parts))
+    assert frame.pixels.tolist() == [[0, 0, 0, 0], [0, 1, 2, 0], [0, 3, 4, 0]]
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -181,9 +260,7 @@ def test_invalid_pose_comes_back_invalid() -> None:
 @pytest.mark.parametrize("metadata", [{"TransformStatus": "OUT_OF_VIEW"}, {"TransformValid": "0"}])
 def test_either_mark_of_plus_makes_a_pose_invalid(metadata: dict[str, str]) -> None:
     content = (np.eye(4)[:3].T.astype(">f4").tobytes(),)
-    parts = wire._pack(
-        "TRANSFORM", "ProbeToTracker", STAMP_S, content, metadata=metadata, version=2
-    )
+    parts = wire.pack("TRANSFORM", "ProbeToTracker", STAMP_S, content, metadata=metadata, version=2)
     assert wire.decode_transform(opened(parts)).status is PoseStatus.INVALID
 
 
@@ -200,12 +277,136 @@ def test_version_1_does_not_send_an_invalid_pose_as_a_valid_one() -> None:
 
 def test_transform_of_wrong_length_is_refused() -> None:
     with pytest.raises(WireError, match="47 bytes, expected 48"):
-        wire.decode_transform(opened(wire._pack("TRANSFORM", "A", 0.0, (bytes(47),), version=1)))
+        wire.decode_transform(opened(wire.pack("TRANSFORM", "A", 0.0, (bytes(47),), version=1)))
+
+
+QUATERNION_XYZW = Rotation.from_matrix(T_TRACKER_PROBE[:3, :3]).as_quat()
+
+
+@pytest.mark.parametrize("kind", ["POSITION", "QTRANS"])
+@pytest.mark.parametrize("n_numbers", [7, 6])
+def test_position_is_that_of_the_specification(kind: str, n_numbers: int) -> None:
+    quat_xyzw = QUATERNION_XYZW * np.sign(QUATERNION_XYZW[3])
+    numbers = (*T_TRACKER_PROBE[:3, 3], *quat_xyzw)[:n_numbers]
+    content = (struct.pack(f">{n_numbers}f", *numbers),)
+    (pose,) = wire.decode(opened(wire.pack(kind, "ProbeToTracker", STAMP_S, content, version=1)))
+    assert isinstance(pose, PoseSample)
+    assert pose.status is PoseStatus.OK
+    np.testing.assert_allclose(pose.matrix, T_TRACKER_PROBE, atol=1e-4)
+
+
+def test_position_without_orientation_is_no_pose() -> None:
+    with pytest.raises(WireError, match="12 bytes, expected 28 or 24"):
+        wire.decode(opened(wire.pack("POSITION", "A", STAMP_S, (bytes(12),), version=1)))
+
+
+@pytest.mark.parametrize("quat_xyzw", [(0, 0, 0, 0), (0, 0, 0, 1.01), (np.nan, 0, 0, 1)])
+def test_quaternion_that_is_none_makes_the_pose_invalid(quat_xyzw: tuple[float, ...]) -> None:
+    content = (struct.pack(">7f", 1.0, 2.0, 3.0, *quat_xyzw),)
+    (pose,) = wire.decode(opened(wire.pack("QTRANS", "A", STAMP_S, content, version=1)))
+    assert isinstance(pose, PoseSample)
+    assert pose.status is PoseStatus.INVALID
+
+
+def test_tracking_data_give_every_tool_with_its_own_status() -> None:
+    tools = {"Probe": T_TRACKER_PROBE, "Reference": np.eye(4)}
+    parts = wire.encode_tracking_data("Tracker", tools, STAMP_S)
+    raw = opened(parts)
+    marked = replace(raw, metadata={"ReferenceStatus": "OUT_OF_VIEW"})
+    probe, reference = wire.decode(marked)
+    assert isinstance(probe, PoseSample)
+    assert isinstance(reference, PoseSample)
+    assert (probe.name, probe.status) == ("Probe", PoseStatus.OK)
+    assert (reference.name, reference.status) == ("Reference", PoseStatus.INVALID)
+    assert probe.stamps.t_sender_s == reference.stamps.t_sender_s == STAMP_S
+    np.testing.assert_allclose(probe.matrix, T_TRACKER_PROBE, atol=1e-4)
+
+
+def test_tracking_data_in_quaternions() -> None:
+    entry = struct.pack(">20sBB7f", b"Probe", 1, 0, *T_TRACKER_PROBE[:3, 3], *QUATERNION_XYZW)
+    parts = wire.pack("QTDATA", "Tracker", STAMP_S, (entry, entry), version=1)
+    samples = wire.decode(opened(parts))
+    assert len(samples) == 2
+    assert isinstance(samples[1], PoseSample)
+    np.testing.assert_allclose(samples[1].matrix, T_TRACKER_PROBE, atol=1e-4)
+
+
+@pytest.mark.parametrize(("kind", "size"), [("TDATA", 70), ("QTDATA", 50)])
+def test_tracking_data_of_a_broken_length_are_refused(kind: str, size: int) -> None:
+    with pytest.raises(WireError, match=f"{size + 1} bytes, expected a multiple of {size}"):
+        wire.decode(opened(wire.pack(kind, "T", STAMP_S, (bytes(size + 1),), version=1)))
+
+
+def test_asking_for_tracking_data_is_as_specified() -> None:
+    message = opened(wire.encode_start_tracking(20, coordinates="Patient"))
+    assert message.type == "STT_TDATA"
+    assert struct.unpack(">i32s", message.content.tobytes()) == (20, b"Patient".ljust(32, b"\0"))
+    assert opened(wire.encode_stop_tracking()).type == "STP_TDATA"
+
+
+def test_small_messages_come_back() -> None:
+    assert wire.decode(opened(wire.encode_status("Scanner"))) == (
+        StatusReport("Scanner", 1, 0, "", ""),
+    )
+    assert wire.decode(opened(wire.encode_string("Note", "Grüße"))) == (
+        TextMessage("Note", "Grüße"),
+    )
+    assert wire.decode(opened(wire.encode_capability("", ["IMAGE", "TRANSFORM"]))) == (
+        Capability(("IMAGE", "TRANSFORM")),
+    )
+
+
+def test_status_says_what_went_wrong() -> None:
+    content = struct.pack(">Hq20s", 13, -7, b"No probe"), b"Plug it in\0"
+    message = opened(wire.pack("STATUS", "Scanner", STAMP_S, content, version=2))
+    assert wire.decode(message) == (StatusReport("Scanner", 13, -7, "No probe", "Plug it in"),)
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "text"),
+    [
+        ("STATUS", bytes(29), "29 bytes, expected at least 30"),
+        ("STRING", bytes(3), "3 bytes, expected at least 4"),
+        ("STRING", b"\0\3\0\5abc", "3 bytes came, 5 were announced"),
+        ("CAPABILITY", bytes(13), "13 bytes came, expected a multiple of 12"),
+    ],
+)
+def test_small_messages_that_are_too_short_are_refused(
+    kind: str, content: bytes, text: str
+) -> None:
+    with pytest.raises(WireError, match=text):
+        wire.decode(opened(wire.pack(kind, "A", STAMP_S, (content,), version=1)))
+
+
+def test_too_long_a_string_is_a_wrong_call() -> None:
+    with pytest.raises(ValueError, match="65536 bytes, expected at most 65535"):
+        wire.encode_string("Note", "x" * 65536)
 
 
 def test_other_types_are_no_record() -> None:
-    assert wire.decode(opened(wire.encode_status())) is None
-    assert opened(wire.encode_get_status()).type == "GET_STATUS"
+    assert wire.decode(opened(wire.encode_get_status())) == ()
+    assert wire.decode(opened(wire.pack("VIDEO", "", 0.0, (bytes(99),), version=2))) == ()
+
+
+def test_message_for_a_version_1_peer_has_the_same_content() -> None:
+    whole = wire.encode_transform("ProbeToTracker", T_TRACKER_PROBE, STAMP_S)
+    (raw,) = read_all(joined(wire.as_version_1(whole)))
+    assert (raw.version, raw.body.size) == (1, 48)
+    assert joined(wire.as_version_1(whole)) == joined(
+        wire.encode_transform("ProbeToTracker", T_TRACKER_PROBE, STAMP_S, version=1)
+    )
+    first = wire.as_version_1(whole)
+    assert wire.as_version_1(first) is first
+
+
+def test_a_burst_comes_in_one_read_and_what_precedes_lost_framing_is_delivered() -> None:
+    burst = [joined(wire.encode_transform("A", T_TRACKER_PROBE, k + 1.0)) for k in range(20)]
+    reader = reader_of(b"".join(burst) + b"HTTP" * 20)
+    assert [wire.seconds_from_stamp(raw.stamp) for raw in reader.receive()] == [
+        k + 1.0 for k in range(20)
+    ]
+    with pytest.raises(WireError, match="not an OpenIGTLink header"):
+        reader.receive()
 
 
 def test_greeting_is_header_version_2() -> None:
@@ -274,7 +475,7 @@ def test_metadata_longer_than_announced_are_refused() -> None:
 
 
 def test_crc_is_that_of_the_published_check_value() -> None:
-    header = wire._pack("STRING", "A", 0.0, (b"1234", memoryview(b"56789")), version=1)[0]
+    header = wire.pack("STRING", "A", 0.0, (b"1234", memoryview(b"56789")), version=1)[0]
     assert bytes(header[-8:]) == bytes.fromhex("6c40df5f0b497347")
 
 

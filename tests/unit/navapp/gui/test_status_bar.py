@@ -38,12 +38,12 @@ def test_the_values_of_a_running_session() -> None:
     assert values == {
         "SESSION": "Running",
         "IMAGE": "20.0 Hz",
-        "PROBE": "120 Hz",
+        "POSES": "120 Hz",
         "TRACKING": "Tracking OK",
         "MODEL": "CPU  11.3 ms",
         "END-TO-END P95": "48.2 ms",
         "POINTS": "84,210",
-        "DROPPED": "4  pose invalid",
+        "DROPPED": "3 pose invalid +1",
     }
 
 
