@@ -129,8 +129,8 @@ def make_volume(
 ) -> VolumeResult:
     """Compound every image of a sweep that has a pose, and write the volume.
 
-    `source` is where the sweep lies: a calibration is looked for there.
-    The images are read once, one at a time; all poses are held.
+    The grid encloses every image that has a pose. Images are read once, one at a time; all poses
+    are held. `source` is where the sweep lies: without a named calibration one is looked for there.
 
     Raises
     ------

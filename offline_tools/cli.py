@@ -246,7 +246,8 @@ def main() -> None:
 
 def _repeated(arguments: list[str], option: str) -> list[str]:
     """`--data A B` as `--data A --data B`: typer knows lists only as repeated options."""
-    spread, is_open = [], False
+    spread: list[str] = []
+    is_open = False
     for argument in arguments:
         if argument.startswith("-"):
             is_open = argument == option
