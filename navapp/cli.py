@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.exceptions import TyperException
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from navapp.live import WindowPlan
     from navapp.recorder import Recorder
     from navapp.session import Session
+    from tracking.faults import Faults
 
 # Start-up counts from here: what came before is the interpreter's own.
 _STARTED_S = time.perf_counter()
@@ -112,7 +113,14 @@ def demo(
 def run(
     config: Annotated[Path | None, typer.Option(help="Settings (TOML).")] = None,
     server: Annotated[
-        list[str] | None, typer.Option(help="HOST:PORT; default 127.0.0.1:18944.")
+        list[str] | None,
+        typer.Option(help="HOST:PORT; default 127.0.0.1:18944. May repeat: tracker and scanner."),
+    ] = None,
+    reconnect: Annotated[
+        bool | None, typer.Option(help="Connect again when a server was lost; default: yes.")
+    ] = None,
+    results_port: Annotated[
+        int | None, typer.Option(help="Serve mask, bone points and probe pose here.", min=0)
     ] = None,
     image: Annotated[str | None, typer.Option(help="Image stream.")] = None,
     probe: Annotated[str | None, typer.Option(help="Probe's tool or pose stream.")] = None,
@@ -147,7 +155,9 @@ def run(
         ct,
         calibration,
         registration,
-        server=_address(server),
+        server={**(_address(server[0]) if server else {}), "reconnect": reconnect},
+        more_servers=[_address(text) for text in (server or [])[1:]],
+        results={"port": results_port},
         streams={"image": image, "probe": probe, "reference": reference},
         matching={"image_lag_s": None if image_lag_ms is None else image_lag_ms * 1e-3},
     )
@@ -180,6 +190,13 @@ def replay(
     from_s: Annotated[float | None, typer.Option("--from", help="Begin at this second.")] = None,
     to_s: Annotated[float | None, typer.Option("--to", help="End at this second.")] = None,
     poses: PosesOption = "original",
+    stamps: Annotated[
+        str, typer.Option(help="original, or now: as if it were recorded at this moment.")
+    ] = "original",
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=VALUE, such as loss=0.01 or jitter_s=0.02; may repeat."),
+    ] = None,
 ) -> int:
     """Serve a recorded sweep as an OpenIGTLink server; waits for a client, then begins."""
     from navapp.live import Interrupts
@@ -189,7 +206,16 @@ def replay(
 
     source = open_sweep(sweep, poses=poses)
     with Server(host, port) as server, Interrupts() as interrupts:
-        player = Replay(source, server, speed=_speed(speed), loop=loop, from_s=from_s, to_s=to_s)
+        player = Replay(
+            source,
+            server,
+            speed=_speed(speed),
+            loop=loop,
+            from_s=from_s,
+            to_s=to_s,
+            stamps=_stamps(stamps),
+            faults=_faults(fault or []),
+        )
         print(f"{source.name}: {source.n_images} images at {host}:{server.port}", flush=True)
         result = player.run(interrupts.stop)
         n_dropped = server.n_dropped
@@ -263,9 +289,7 @@ def volume(
 @app.command()
 def record(
     out: Annotated[Path, typer.Option(help="New recording (.mcap).")],
-    server: Annotated[
-        list[str] | None, typer.Option(help="HOST:PORT; default 127.0.0.1:18944.")
-    ] = None,
+    server: Annotated[str, typer.Option(help="HOST:PORT.")] = "127.0.0.1:18944",
     seconds: Annotated[float | None, typer.Option(help="End after so long.", min=0.0)] = None,
     until_closed: Annotated[
         bool, typer.Option("--until-closed", help="End when the server closes.")
@@ -429,7 +453,7 @@ def _settings(
     ct: list[Path] | None,
     calibration: Path | None,
     registration: Path | None,
-    **sections: dict[str, Any],
+    **sections: dict[str, Any] | list[Any],
 ) -> Settings:
     from navapp.config import load_settings
 
@@ -470,14 +494,40 @@ def _speed(text: str) -> float | None:
     return speed
 
 
-def _address(servers: list[str] | None) -> dict[str, Any]:
-    if not servers:
-        return {}
-    if len(servers) > 1:
-        raise typer.BadParameter("one --server for now: several need their clocks mapped")
-    host, separator, port = servers[0].rpartition(":")
+def _stamps(text: str) -> Literal["original", "now"]:
+    if text == "original":
+        return "original"
+    if text == "now":
+        return "now"
+    raise typer.BadParameter(f"--stamps is {text}, expected original or now")
+
+
+def _faults(texts: list[str]) -> Faults:
+    """What goes wrong on purpose, from NAME=VALUE."""
+    from tracking.faults import Faults
+
+    names = Faults.__dataclass_fields__
+    values: dict[str, Any] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            values[name] = int(value) if name == "seed" else float(value)
+        except ValueError:
+            name = ""
+        if name not in names:
+            raise typer.BadParameter(
+                f"--fault is {text}, expected NAME=NUMBER with a name of {', '.join(names)}"
+            )
+    try:
+        return Faults(**values)
+    except ValueError as error:
+        raise typer.BadParameter(f"--fault: {error}") from None
+
+
+def _address(server: str) -> dict[str, Any]:
+    host, separator, port = server.rpartition(":")
     if not separator or not (port.isascii() and port.isdigit()):
-        raise typer.BadParameter(f"--server is {servers[0]}, expected HOST:PORT")
+        raise typer.BadParameter(f"--server is {server}, expected HOST:PORT")
     return {"host": host.strip("[]"), "port": int(port)}
 
 

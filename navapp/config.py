@@ -7,6 +7,7 @@ registration, CT) are named here and are data, not configuration.
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -104,10 +105,13 @@ class Settings(_Section):
     results: ResultSettings = ResultSettings()
 
 
-def load_settings(path: Path | None, overrides: dict[str, dict[str, Any]]) -> Settings:
+def load_settings(
+    path: Path | None, overrides: Mapping[str, dict[str, Any] | list[Any]]
+) -> Settings:
     """Settings from a TOML file (None: all defaults), with what the command line says on top.
 
-    `overrides` holds values by section and name; None values are ignored.
+    `overrides` holds values by section and name, None values are ignored; a list that is not empty
+    takes the place of the file's.
 
     Raises
     ------
@@ -115,6 +119,10 @@ def load_settings(path: Path | None, overrides: dict[str, dict[str, Any]]) -> Se
     """
     tree: dict[str, Any] = {} if path is None else _read(path)
     for section, values in overrides.items():
+        if isinstance(values, list):
+            if values:
+                tree[section] = values
+            continue
         given = {name: value for name, value in values.items() if value is not None}
         in_file = tree.get(section, {})
         if given and isinstance(in_file, dict):  # what is no section is an error of its own

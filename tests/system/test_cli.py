@@ -21,7 +21,8 @@ from PIL import Image
 from navapp import cli
 from navapp.demo import serve
 from tests.support.records import write_record
-from tracking.sequences import open_sweep
+from tests.support.sweeps import AlteredSweep, each
+from tracking.sequences import SweepImage, SweepPose, open_sweep
 from tracking.server import Server
 from tracking.wire import encode_image, encode_transform
 
@@ -110,6 +111,22 @@ def test_demo_of_a_record_without_a_window(navapp: Navapp, record: Path, tmp_pat
     assert frames["received"] == frames["processed"] + sum(frames["skipped"].values())
 
 
+def test_images_and_poses_from_two_servers(navapp: Navapp, record: Path, tmp_path: Path) -> None:
+    """The same sweep, cut in two: a scanner without poses and a tracker without images."""
+    sweep = open_sweep(record)
+    scanner = AlteredSweep(sweep, each(lambda e: e if isinstance(e, SweepImage) else None))
+    tracker = AlteredSweep(sweep, each(lambda e: e if isinstance(e, SweepPose) else None))
+    with serve(scanner, 0.5) as images_at, serve(tracker, 0.5) as poses_at:
+        outcome = navapp(
+            "run", "--server", f"127.0.0.1:{images_at}", "--server", f"127.0.0.1:{poses_at}",
+            "--headless", "--until-closed", "--calibration", record / "calibration.toml",
+            "--out", tmp_path / "out",
+        )  # fmt: skip
+    report = _report(tmp_path / "out")
+    assert report["frames"]["received"] > 0, outcome.err
+    assert report["poses"]["received"] > 0, outcome.err
+
+
 # -- wrong input: exit code 2, before anything connects ------------------------------------------
 
 
@@ -178,12 +195,17 @@ def test_a_port_in_use(navapp: Navapp, record: Path) -> None:
         (("demo", "--speed", "fast", "--headless"), "--speed is fast"),
         (("demo", "--speed", "0", "--headless"), "--speed is 0"),
         (("run", "--server", "nowhere", "--headless"), "expected HOST:PORT"),
+        (("replay", "{record}", "--stamps", "later"), "--stamps is later"),
+        (("replay", "{record}", "--fault", "rain=1"), "--fault is rain=1"),
+        (("replay", "{record}", "--fault", "loss=2"), "loss is 2.0, expected 0 to 1"),
         (("fly",), "fly"),
         (("run", "--depth"), "--depth"),
     ],
 )
-def test_words_that_are_no_command(navapp: Navapp, arguments: tuple[str, ...], text: str) -> None:
-    navapp(*arguments).says(2, text)
+def test_words_that_are_no_command(
+    navapp: Navapp, good_record: Path, arguments: tuple[str, ...], text: str
+) -> None:
+    navapp(*(word.format(record=good_record) for word in arguments)).says(2, text)
 
 
 def test_a_place_where_results_cannot_be_written(
