@@ -256,6 +256,37 @@ def reconstruct(
 
 
 @app.command()
+def volume(
+    sweep: Annotated[Path, typer.Argument(help="Recorded sweep.")],
+    out: Annotated[Path, typer.Option(help="Volume (.mha or .nrrd); replaced if it exists.")],
+    spacing: Annotated[float, typer.Option(help="Side of a voxel, mm.")] = 0.5,
+    interpolation: Annotated[str, typer.Option(help="nearest or linear.")] = "nearest",
+    compounding: Annotated[str, typer.Option(help="latest, maximum or mean.")] = "mean",
+    fill_holes: Annotated[
+        bool, typer.Option("--fill-holes", help="Bridge what lies between seen voxels.")
+    ] = False,
+    plus_mean: Annotated[
+        bool | None,
+        typer.Option(help="Mean in whole grey values; default: if the calibration is PLUS's."),
+    ] = None,
+    poses: PosesOption = "original",
+    model: Annotated[Path | None, typer.Option(help="Not needed for a volume.")] = None,
+    ct: Annotated[list[Path] | None, typer.Option(help="Not needed for a volume.")] = None,
+    calibration: CalibrationOption = None,
+    registration: RegistrationOption = None,
+) -> int:
+    """Compound the images of a sweep into a volume."""
+    from navapp.volume_command import as_lines, make_volume, parse_plan
+    from tracking.sequences import open_sweep
+
+    plan = parse_plan(spacing, interpolation, compounding, fill_holes, plus_mean)
+    settings = _settings(None, model, ct, calibration, registration)
+    result = make_volume(open_sweep(sweep, poses=poses), sweep, out, settings, plan)
+    print(f"{as_lines(result)}\nsaved      {out}")
+    return _DONE
+
+
+@app.command()
 def record(
     out: Annotated[Path, typer.Option(help="New recording (.mcap).")],
     server: Annotated[str, typer.Option(help="HOST:PORT.")] = "127.0.0.1:18944",

@@ -60,15 +60,27 @@ class Equipment:
         self, image_size_px: tuple[int, int], spacing_mm: tuple[float, float] | None
     ) -> Misfit | None:
         """Why an image cannot be used with this calibration, None where it can."""
-        other_kind = self.calibration.misfit(image_size_px, orientation=_ORIENTATION)
-        if other_kind is not None:
-            return Misfit(DropReason.BAD_IMAGE, other_kind)
+        misfit = calibration_misfit(self.calibration, image_size_px, spacing_mm)
+        if misfit is not None and misfit.reason is DropReason.BAD_IMAGE:
+            return misfit
         try:
             self.plan_for(image_size_px)
         except InferenceError as error:
             return Misfit(DropReason.BAD_IMAGE, str(error))
-        other_spacing = self.calibration.misfit(spacing_mm=spacing_mm)
-        return Misfit(DropReason.HELD, other_spacing) if other_spacing else None
+        return misfit
+
+
+def calibration_misfit(
+    calibration: ProbeCalibration,
+    image_size_px: tuple[int, int],
+    spacing_mm: tuple[float, float] | None,
+) -> Misfit | None:
+    """Why an image cannot be placed with a calibration, None where it can."""
+    other_kind = calibration.misfit(image_size_px, orientation=_ORIENTATION)
+    if other_kind is not None:
+        return Misfit(DropReason.BAD_IMAGE, other_kind)
+    other_spacing = calibration.misfit(spacing_mm=spacing_mm)
+    return Misfit(DropReason.HELD, other_spacing) if other_spacing else None
 
 
 def load_equipment(settings: Settings, sweep: Path | None = None) -> Equipment:
@@ -79,21 +91,34 @@ def load_equipment(settings: Settings, sweep: Path | None = None) -> Equipment:
     ConfigError, CalibrationError, ReconError, InferenceError : one line with file and reason.
     """
     geometry = settings.geometry
-    calibration = load_calibration(geometry.calibration or _nearest_calibration(sweep))
+    calibration = load_probe_calibration(settings, sweep)
     ct_paths = geometry.ct or _nearest_ct(sweep)
     meshes = [read_mesh(path) for path in ct_paths]
-    lag_s = settings.matching.image_lag_s
-    if lag_s is None:
-        lag_s = calibration.image_lag_s or 0.0
     return Equipment(
         segmenter=Segmenter(settings.model.path or default_model_path(), settings.model.provider),
         calibration=calibration,
         registration=load_registration(geometry.registration) if geometry.registration else None,
         surface=join_meshes(meshes) if meshes else None,
         ct_paths=ct_paths,
-        image_lag_s=lag_s,
+        image_lag_s=image_lag_s(settings, calibration),
         roi_px=geometry.roi_px or calibration.roi_px,
     )
+
+
+def load_probe_calibration(settings: Settings, sweep: Path | None) -> ProbeCalibration:
+    """The calibration that the settings name, or the nearest one above the sweep.
+
+    Raises
+    ------
+    ConfigError, CalibrationError : where there is none, or it cannot be used.
+    """
+    return load_calibration(settings.geometry.calibration or _nearest_calibration(sweep))
+
+
+def image_lag_s(settings: Settings, calibration: ProbeCalibration) -> float:
+    """The settings' lag, else the calibration's, else 0."""
+    lag_s = settings.matching.image_lag_s
+    return (calibration.image_lag_s or 0.0) if lag_s is None else lag_s
 
 
 def join_meshes(meshes: list[TriangleMesh]) -> TriangleMesh:

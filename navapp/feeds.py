@@ -221,7 +221,7 @@ class SweepFeed:
             if isinstance(event, SweepImage):
                 held.append(event)
             else:
-                inlet.pose(_sample(event))
+                inlet.pose(pose_sample(event))
         while held and not stop.is_set():
             self._release(held.popleft(), inlet)
 
@@ -244,7 +244,7 @@ class SweepFeed:
         )
 
 
-def _sample(pose: SweepPose) -> PoseSample:
+def pose_sample(pose: SweepPose) -> PoseSample:
     """The pose as if it had come over the wire, with the same check at the same door."""
     status = pose.status
     try:

@@ -12,7 +12,8 @@ from tracking.pose_buffer import PoseBuffer, PoseOutcome
 from tracking.pose_path import PosePath, find_path
 from tracking.transforms import Matrix
 
-_DROPPED = {
+# What an image is skipped for.
+DROPPED = {
     PoseOutcome.MISSING: DropReason.NO_POSE,
     PoseOutcome.GAP: DropReason.POSE_GAP,
     PoseOutcome.INVALID: DropReason.POSE_INVALID,
@@ -78,7 +79,7 @@ class PoseMatcher:
         self._poses.wait_covered(times_s, _remaining_s(give_up_s))
         read = self.path.read(self._poses, times_s, max_gap_s=self._max_pose_gap_s)
         if read.matrix is None:
-            return _DROPPED[read.outcome]
+            return DROPPED[read.outcome]
         self._is_settled = True
         return Match(read.matrix, self.path.target)
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from navapp.channels import BoundedQueue, FullPolicy, LatestSlot
-from navapp.config import Settings
+from navapp.config import Settings, StreamSettings
 from navapp.equipment import Equipment
 from navapp.errors import SessionError, StreamError
 from navapp.feeds import Feed
@@ -283,6 +283,7 @@ class Session:
     def _receive(self) -> None:
         self._guard(lambda: self._feed.run(self, self._stop))
         self._check_streams_at(float("inf"))
+        self._check_reference()
         self.poses.close()
         self._frames.close()
         if self.recorder is not None:
@@ -392,6 +393,15 @@ class Session:
         if stamps.t_match_s < self._last_image_s - CLOCK_STEP_S:
             self.poses.clear(stamps.base.server)
         self._last_image_s = stamps.t_match_s
+
+    def _check_reference(self) -> None:
+        """A name that was asked for and served no purpose may be a name that was misspelt."""
+        reference, path = self.settings.streams.reference, self.matcher.path
+        if path is None or reference == StreamSettings().reference:
+            return
+        if not any(tool_of(reference) in stream for stream in path.streams):
+            used = ", ".join(path.streams)
+            self._warn(f"reference {reference} was not needed: the poses came from {used}")
 
     def _note_scale(self, sentence: str | None) -> None:
         self._scale_warning = sentence

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
-from recon.surface import SurfaceDistance
+from recon.surface import SurfaceDistance, TriangleMesh, sample_surface
 
 Array = NDArray[np.float64]
 
@@ -35,6 +35,39 @@ class LineScores:
     accuracy: Array
     completeness: Array
     f1: Array
+
+
+@dataclass(frozen=True, slots=True)
+class SymmetricDistances:
+    """Both ways between a cloud and the truth; each way has its own counts.
+
+    Each way counts for half in the mean, however many points it has. NaN where a way has none.
+    """
+
+    to_truth: DistanceStats
+    from_truth: DistanceStats
+
+    @property
+    def mean_mm(self) -> float:
+        return 0.5 * (self.to_truth.mean_mm + self.from_truth.mean_mm)
+
+    @property
+    def hd95_mm(self) -> float:
+        """The larger 95th percentile of both ways; the Hausdorff distance without outliers."""
+        return float(np.maximum(self.to_truth.p95_mm, self.from_truth.p95_mm))
+
+
+@dataclass(frozen=True, slots=True)
+class Completeness:
+    """Share, 0 to 1, of `n_used` points of the truth nearer to the cloud than `radius_mm`.
+
+    `n_rejected` points of the truth were not finite. NaN where none is left.
+    """
+
+    share: float
+    radius_mm: float
+    n_used: int
+    n_rejected: int
 
 
 def distance_stats(distances_mm: Array, n_rejected: int = 0) -> DistanceStats:
@@ -64,6 +97,40 @@ def points_to_cloud(points_mm: ArrayLike, cloud_points_mm: ArrayLike) -> Distanc
     if not len(cloud):
         return distance_stats(np.empty(0), n_rejected + len(used))
     return distance_stats(_nearest(used, cloud), n_rejected)
+
+
+def symmetric_distances(
+    points_mm: ArrayLike, truth: ArrayLike | TriangleMesh, sample_mm: float = 0.5
+) -> SymmetricDistances:
+    """Distances from a cloud (N, 3) to what it should be, and back.
+
+    To a mesh the distance is exact; back, it is from points `sample_mm` apart on the mesh to the
+    nearest point of the cloud. A truth given as a cloud is (M, 3).
+    """
+    if isinstance(truth, TriangleMesh):
+        to_truth = cloud_to_surface(points_mm, SurfaceDistance(truth))
+    else:
+        to_truth = points_to_cloud(points_mm, truth)
+    return SymmetricDistances(to_truth, points_to_cloud(_truth_points(truth, sample_mm), points_mm))
+
+
+def completeness(
+    points_mm: ArrayLike,
+    truth: ArrayLike | TriangleMesh,
+    radius_mm: float,
+    sample_mm: float = 0.5,
+) -> Completeness:
+    """How much of the truth (a cloud (M, 3) or a mesh) has a point of the cloud near it.
+
+    A mesh is looked at in points `sample_mm` apart. A distance has to be below the radius; with an
+    empty cloud nothing is complete.
+    """
+    used, n_rejected = _finite(_truth_points(truth, sample_mm))
+    cloud, _ = _finite(points_mm)
+    if not len(used):
+        return Completeness(np.nan, radius_mm, 0, n_rejected)
+    n_near = np.count_nonzero(_nearest(used, cloud) < radius_mm) if len(cloud) else 0
+    return Completeness(n_near / len(used), radius_mm, len(used), n_rejected)
 
 
 def line_distance_mm(
@@ -111,6 +178,10 @@ def line_scores(
     total = accuracy + completeness
     f1 = np.divide(2.0 * accuracy * completeness, total, out=np.zeros_like(total), where=total > 0)
     return LineScores(accuracy, completeness, f1)
+
+
+def _truth_points(truth: ArrayLike | TriangleMesh, sample_mm: float) -> ArrayLike:
+    return sample_surface(truth, sample_mm) if isinstance(truth, TriangleMesh) else truth
 
 
 def _share_below(distances_mm: Array, thresholds_mm: tuple[float, ...]) -> Array:

@@ -46,6 +46,29 @@ class TriangleMesh:
         return self.vertices_mm[self.faces]
 
 
+def sample_surface(mesh: TriangleMesh, spacing_mm: float) -> NDArray[np.float64]:
+    """Points spread over a surface, one per `spacing_mm` squared of its area; always the same.
+
+    Large and small faces alike: statistics over the points are statistics over the area.
+
+    Returns
+    -------
+    (N, 3) float64, frame of the mesh, mm; at least one point.
+    """
+    if not spacing_mm > 0.0:
+        raise ReconError(f"surface points: spacing is {spacing_mm} mm, expected more than 0 mm")
+    corners_mm = mesh.triangles_mm()
+    a, b, c = np.moveaxis(corners_mm, 1, 0)
+    area_until_mm2 = np.cumsum(0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1))
+    n = max(1, round(area_until_mm2[-1] / spacing_mm**2))
+    rng = np.random.default_rng(0)
+    at_mm2 = (np.arange(n) + rng.random(n)) * (area_until_mm2[-1] / n)
+    face = np.minimum(np.searchsorted(area_until_mm2, at_mm2, side="right"), len(a) - 1)
+    # Source: Osada et al., Shape Distributions, 2002, equation 1.
+    root, share = np.sqrt(rng.random((n, 1))), rng.random((n, 1))
+    return (1.0 - root) * a[face] + root * ((1.0 - share) * b[face] + share * c[face])
+
+
 class SurfaceDistance:
     """Exact distance of points to a mesh, through a bounding volume hierarchy built once."""
 

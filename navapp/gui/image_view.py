@@ -19,7 +19,7 @@ from navapp.gui.words import DROP_SENTENCES
 from navapp.state import LiveView
 
 _LINE_WIDTH_PX = 2.5
-_RULER_WIDTH_PX = 52
+_RULER_WIDTH_PX = 66
 _MARGIN_PX = 12
 _BANNER_HEIGHT_PX = 44
 _TICK_MM = 10

@@ -126,6 +126,21 @@ def test_without_a_registration_the_cloud_stays_in_the_reference(
     assert "registration" in report["ct_distance_reason"]
 
 
+def test_a_reference_that_served_no_purpose_is_told(
+    sweep: SimulatedSweep, settings: Settings, equipment: Equipment
+) -> None:
+    """Poses lead to CT by themselves here: the misspelt name would pass unseen."""
+
+    def to_ct(event: Event) -> Event:
+        is_probe = isinstance(event, SweepPose) and event.name == "ProbeToTracker"
+        return replace(event, name="ProbeToCt") if is_probe else event
+
+    streams = settings.streams.model_copy(update={"reference": "Refrence"})
+    misspelt = settings.model_copy(update={"streams": streams})
+    session = _reconstructed(AlteredSweep(sweep, each(to_ct)), misspelt, equipment)
+    assert session.warnings == ("reference Refrence was not needed: the poses came from ProbeToCt",)
+
+
 # -- every loss has its reason ------------------------------------------------------------------
 
 

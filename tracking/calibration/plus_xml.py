@@ -62,6 +62,30 @@ def parse_plus(path: Path, content: bytes | None = None) -> ElementTree.Element:
         raise CalibrationError(f"{path}: cannot be read as XML: {error}") from None
 
 
+def read_plus_clip_rectangle(
+    path: Path, content: bytes | None = None
+) -> tuple[int, int, int, int] | None:
+    """What the volume reconstruction takes of an image: column, row, width, height in pixels.
+
+    None where the file does not say, or says a size of 0 0, which means all.
+
+    Raises
+    ------
+    CalibrationError : where the rectangle is none.
+    """
+    element = next(parse_plus(path, content).iter("VolumeReconstruction"), None)
+    size = None if element is None else element.get("ClipRectangleSize")
+    if element is None or size is None:
+        return None
+    words = (*element.get("ClipRectangleOrigin", "0 0").split(), *size.split())
+    if len(words) != 4 or not all(word.isascii() and word.isdigit() for word in words):
+        raise CalibrationError(
+            f"{path}: the clip rectangle is {' '.join(words)}, expected four whole numbers"
+        )
+    column, row, width, height = (int(word) for word in words)
+    return (column, row, width, height) if width and height else None
+
+
 def read_plus_transforms(
     path: Path, content: bytes | None = None
 ) -> dict[TransformName, PlusTransform]:

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracking.calibration.plus_xml import read_plus_transforms
+from tracking.calibration.plus_xml import read_plus_clip_rectangle, read_plus_transforms
 from tracking.calibration.probe import ProbeCalibration, Registration
 from tracking.calibration.sections import parse_document
 from tracking.errors import CalibrationError, TransformError
@@ -169,7 +169,7 @@ def _checked_rigid(matrix: Any, where: str) -> Matrix:
 
 
 def _from_plus_xml(path: Path, content: bytes, sha256: str) -> ProbeCalibration:
-    """The transform Image to Probe of PLUS's `CoordinateDefinitions`."""
+    """The transform Image to Probe of PLUS's `CoordinateDefinitions`, and its clip rectangle."""
     found = read_plus_transforms(path, content).get(TransformName("Image", "Probe"))
     if found is None:
         raise KeyError("a Transform with From='Image' To='Probe'")
@@ -178,6 +178,7 @@ def _from_plus_xml(path: Path, content: bytes, sha256: str) -> ProbeCalibration:
         found.matrix.copy(),
         path,
         sha256,
+        roi_px=read_plus_clip_rectangle(path, content),
         orientation="MF",  # the orientation of every image in PLUS's memory
         provenance={key: str(value) for key, value in provenance.items() if value is not None},
     )

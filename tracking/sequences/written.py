@@ -22,15 +22,15 @@ class Written:
 
 
 @contextmanager
-def new_file(path: Path) -> Iterator[BinaryIO]:
+def new_file(path: Path, *, replaces: bool = False) -> Iterator[BinaryIO]:
     """A file that gets its name when it is complete.
 
     Raises
     ------
-    SequenceError : if it exists already.
+    SequenceError : if it exists already, unless `replaces`.
     WriteError : if it cannot be written.
     """
-    if path.exists():
+    if path.exists() and not replaces:
         raise SequenceError(f"{path}: exists already, expected a new name")
     partial = path.with_name(path.name + ".partial")
     try:

@@ -7,7 +7,14 @@ import math
 import numpy as np
 import pytest
 
-from recon.metrics import cloud_to_surface, line_distance_mm, line_scores, points_to_cloud
+from recon.metrics import (
+    cloud_to_surface,
+    completeness,
+    line_distance_mm,
+    line_scores,
+    points_to_cloud,
+    symmetric_distances,
+)
 from recon.surface import SurfaceDistance, TriangleMesh
 
 SQUARE = TriangleMesh([(0, 0, 0), (10, 0, 0), (10, 10, 0), (0, 10, 0)], [(0, 1, 2), (0, 2, 3)])
@@ -91,3 +98,51 @@ def test_empty_lines(predicted_px, truth_px, expected):
     scores = line_scores(predicted_px, truth_px, SPACING_MM, (0.5, 1.0))
     for score in (scores.accuracy, scores.completeness, scores.f1):
         assert score.tolist() == [expected, expected]
+
+
+def test_symmetric_distances_to_a_cloud_by_hand():
+    cloud_mm = [(0, 0, 0), (1, 0, 0), (np.nan, 0, 0)]
+    truth_mm = [(0, 0, 0), (5, 0, 0), (7, 0, 0), (np.inf, 0, 0)]
+    both = symmetric_distances(cloud_mm, truth_mm)
+    assert both.to_truth.mean_mm == 0.5
+    assert both.from_truth.mean_mm == pytest.approx(10.0 / 3.0)
+    assert both.mean_mm == pytest.approx(0.5 * (0.5 + 10.0 / 3.0))
+    assert both.hd95_mm == both.from_truth.p95_mm == pytest.approx(5.8)
+    assert (both.to_truth.n_used, both.to_truth.n_rejected) == (2, 1)
+    assert (both.from_truth.n_used, both.from_truth.n_rejected) == (3, 1)
+
+
+def test_symmetric_distances_to_a_mesh_see_what_the_cloud_left_out():
+    u, v = np.meshgrid(np.arange(0.05, 5.0, 0.1), np.arange(0.05, 10.0, 0.1))
+    half_mm = np.column_stack((u.ravel(), v.ravel(), np.full(u.size, 0.2)))
+    both = symmetric_distances(half_mm, SQUARE, sample_mm=0.1)
+    assert both.to_truth.mean_mm == pytest.approx(0.2)
+    assert both.from_truth.n_used == 10_000
+    # Half of the square lies below the cloud, the other half up to 5 mm beside it.
+    assert both.from_truth.mean_mm == pytest.approx(0.5 * 0.21 + 0.5 * 2.55, abs=0.05)
+    assert both.hd95_mm == pytest.approx(4.5, abs=0.1)
+
+
+def test_symmetric_distances_of_nothing_are_unknown():
+    both = symmetric_distances(np.empty((0, 3)), SQUARE, sample_mm=1.0)
+    assert math.isnan(both.mean_mm)
+    assert math.isnan(both.hd95_mm)
+    assert (both.to_truth.n_used, both.from_truth.n_rejected) == (0, 100)
+
+
+def test_completeness_counts_what_lies_below_the_radius():
+    truth_mm = [(0, 0, 0), (1, 0, 0), (2, 0, 0), (3, 0, 0), (np.nan, 0, 0)]
+    found = completeness([(0, 0, 0), (np.inf, 0, 0)], truth_mm, radius_mm=2.0)
+    assert (found.share, found.n_used, found.n_rejected) == (0.5, 4, 1)
+
+
+def test_completeness_of_a_mesh_is_a_share_of_its_area():
+    # A disc of radius 3 mm in the middle of a square of 100 mm^2.
+    found = completeness([(5.0, 5.0, 4.0)], SQUARE, radius_mm=5.0, sample_mm=0.05)
+    assert found.share == pytest.approx(math.pi * 9.0 / 100.0, abs=0.005)
+    assert found.n_used == 40_000
+
+
+def test_nothing_is_complete_with_an_empty_cloud():
+    assert completeness(np.empty((0, 3)), [(0, 0, 0)], 1.0).share == 0.0
+    assert math.isnan(completeness([(0, 0, 0)], np.empty((0, 3)), 1.0).share)

@@ -58,6 +58,36 @@ def test_ultrabones_pixel_centre_lies_half_a_pixel_in(shared_data: Path) -> None
     assert calibration.image_lag_s == 0.0
 
 
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        ('ClipRectangleOrigin="10 20" ClipRectangleSize="300 200"', (10, 20, 300, 200)),
+        ('ClipRectangleSize="300 200"', (0, 0, 300, 200)),
+        ('ClipRectangleOrigin="10 20" ClipRectangleSize="0 0"', None),
+        ("", None),
+    ],
+)
+def test_the_clip_rectangle_of_plus_is_the_region_of_interest(
+    tmp_path: Path, attributes: str, expected: tuple[int, ...] | None
+) -> None:
+    path = tmp_path / "config.xml"
+    path.write_text(
+        '<P><Transform From="Image" To="Probe" Matrix="0.1 0 0 0 0 0.1 0 0 0 0 0.1 0 0 0 0 1"/>'
+        f"<VolumeReconstruction {attributes}/></P>"
+    )
+    assert load_calibration(path).roi_px == expected
+
+
+def test_a_clip_rectangle_that_is_none_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "config.xml"
+    path.write_text(
+        '<P><Transform From="Image" To="Probe" Matrix="0.1 0 0 0 0 0.1 0 0 0 0 0.1 0 0 0 0 1"/>'
+        '<VolumeReconstruction ClipRectangleSize="300"/></P>'
+    )
+    with pytest.raises(CalibrationError, match="clip rectangle"):
+        load_calibration(path)
+
+
 def test_plus_xml(shared_data: Path) -> None:
     calibration = load_calibration(shared_data / "plus" / "BoneUltrasound_L14_config.xml")
     assert calibration.A_probe_pixel.shape == (4, 4)
