@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from array import array
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +38,9 @@ class Scene:
         self.voxel_size_mm = voxel_size_mm
         self._cloud = PointCloud(voxel_size_mm)
         self._registration = registration
-        self._placed: list[PlacedFrame] = []
+        # Where every integrated image was: 12 numbers of its affine, then width, height, points.
+        # Flat, because a session of hours has hundreds of thousands of them.
+        self._placed = array("d")
         self._frame: str | None = None
         self._lock = threading.Lock()
 
@@ -55,7 +58,8 @@ class Scene:
         with self._lock:
             self._cloud.insert(points_mm, line.confidence, _SWEEP)
             self._frame = frame
-            self._placed.append(PlacedFrame(A_scene_pixel, (width, height), len(points_mm)))
+            self._placed.extend(A_scene_pixel[:3].ravel())
+            self._placed.extend((width, height, len(points_mm)))
         return A_scene_pixel
 
     @property
@@ -79,7 +83,8 @@ class Scene:
     @property
     def placed_frames(self) -> tuple[PlacedFrame, ...]:
         with self._lock:
-            return tuple(self._placed)
+            rows = np.array(self._placed).reshape(-1, 15)
+        return tuple(_placed_frame(row) for row in rows)
 
     def snapshot(self) -> CloudSnapshot:
         with self._lock:
@@ -90,3 +95,10 @@ class Scene:
             A_reference_pixel = A_target_pixel
             return self._registration.T_ct_reference @ A_reference_pixel, "ct"
         return A_target_pixel, target
+
+
+def _placed_frame(row: NDArray[np.float64]) -> PlacedFrame:
+    A_scene_pixel = np.eye(4)
+    A_scene_pixel[:3] = row[:12].reshape(3, 4)
+    width, height, n_points = (int(number) for number in row[12:])
+    return PlacedFrame(A_scene_pixel, (width, height), n_points)
