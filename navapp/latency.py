@@ -50,8 +50,9 @@ class _Ring:
 
     def __init__(self) -> None:
         self.n = 0
-        self._ended_s = np.zeros(_KEPT)
-        self._durations_s = np.zeros(_KEPT)
+        # Filled, because pages of zeros would only be taken when they are first written.
+        self._ended_s = np.full(_KEPT, np.nan)
+        self._durations_s = np.full(_KEPT, np.nan)
 
     def add(self, ended_s: float, duration_s: float) -> None:
         k = self.n % _KEPT
