@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import platform
-import subprocess
 import sys
-from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
     TextColumn,
     TimeRemainingColumn,
-    track,
 )
 from typer.exceptions import TyperException
 
 from inference.errors import InferenceError
-from offline_tools.errors import InputError, OfflineToolsError, WorkError
-from offline_tools.presets import PRESETS
+from offline_tools.command_line import console
+from offline_tools.deploy.cli import export
+from offline_tools.errors import OfflineToolsError, WorkError
+from offline_tools.judging.cli import evaluate
+from offline_tools.training.cli import train
 from recon.errors import ReconError
 from tracking.errors import TrackingError
 
@@ -35,128 +31,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-console = Console()
+for command in (train, export, evaluate):
+    app.command()(command)
 
 _DONE, _FAILED, _WRONG_INPUT, _INTERRUPTED = 0, 1, 2, 130
-
-_DATA_CREDIT = "UltraBones100k, Wu et al. 2025, CC BY 4.0"
-_N_VALIDATION = 20  # simulated images, from seeds that training never sees
-
-_Data = Annotated[
-    list[Path], typer.Option(help="UltraBones100k record, or a folder of records; may repeat.")
-]
-
-
-@app.command()
-def train(
-    data: _Data,
-    out: Annotated[Path, typer.Option(help="Folder of the run: log and checkpoints.")],
-    preset: Annotated[str, typer.Option(help=f"One of: {', '.join(PRESETS)}.")] = "first",
-    epochs: Annotated[int | None, typer.Option(min=1)] = None,
-    simulated: Annotated[int | None, typer.Option(min=0, help="Simulated images to add.")] = None,
-    seed: Annotated[int | None, typer.Option()] = None,
-) -> None:
-    """Train a network on recorded and simulated images."""
-    from offline_tools import dataset
-    from offline_tools.train import EpochResult
-    from offline_tools.train import train as run_training
-
-    if preset not in PRESETS:
-        raise InputError(f"--preset is {preset!r}, expected one of {', '.join(PRESETS)}")
-    recipe = PRESETS[preset]
-    n_simulated = recipe.n_simulated if simulated is None else simulated
-    given = {"epochs": epochs, "seed": seed}
-    settings = replace(recipe.settings, **{k: v for k, v in given.items() if v is not None})
-    records = dataset.find_records(data)
-
-    recorded = [
-        dataset.make_example(image, recipe.contract)
-        for record in records
-        for image in track(dataset.read_record(record), record.name, console=console)
-    ]
-    simulation = dataset.simulated_images(dataset.FIRST_TRAINING_SEED, n_simulated)
-    painted = [
-        dataset.make_example(image, recipe.contract)
-        for image in track(simulation, "simulated", n_simulated, console=console)
-    ]
-    validation = [
-        dataset.make_example(image, recipe.contract)
-        for image in dataset.simulated_images(dataset.FIRST_VALIDATION_SEED, _N_VALIDATION)
-    ]
-    console.print(f"{len(recorded)} recorded and {len(painted)} simulated images")
-
-    def show(result: EpochResult) -> None:
-        console.print(
-            f"epoch {result.epoch}/{settings.epochs}  train {result.train_loss:.4f}  "
-            f"simulated validation {result.validation_loss:.4f}"
-        )
-
-    run_training(
-        dataset.stacked(recorded + painted),
-        dataset.stacked(validation),
-        settings=settings,
-        run=out,
-        description={
-            "contract": recipe.contract.to_metadata(),
-            "data": {
-                "records": {_short_name(r): dataset.record_sha256(r) for r in records},
-                "n_recorded": len(recorded),
-                "n_simulated": len(painted),
-                "credit": _DATA_CREDIT,
-            },
-            "made_with": _made_with(),
-        },
-        on_epoch=show,
-    )
-    console.print(f"run written to {out}")
-
-
-@app.command()
-def export(
-    run: Annotated[Path, typer.Argument(help="Folder of a training run.")],
-    out: Annotated[Path, typer.Option(help="The .onnx file to write.")],
-) -> None:
-    """Write a run's network as one ONNX file with its contract inside."""
-    from offline_tools.export_onnx import export as run_export
-
-    result = run_export(run, out)
-    console.print(
-        f"{out}: {result.n_bytes / 1e6:.2f} MB, differs from torch by at most "
-        f"{result.largest_difference:.1e}"
-    )
-
-
-@app.command()
-def evaluate(
-    model: Annotated[Path, typer.Option(help="The .onnx file to judge.")],
-    out: Annotated[Path, typer.Option(help="Folder for evaluation.json.")],
-    data: Annotated[
-        list[Path] | None, typer.Option(help="Record or folder of records; may repeat.")
-    ] = None,
-    simulated: Annotated[int, typer.Option(min=0, help="Simulated images instead of data.")] = 0,
-) -> None:
-    """Score a network's bone lines against the labels of recorded or simulated images."""
-    from offline_tools import dataset
-    from offline_tools.evaluate import evaluate as run_evaluation
-
-    if bool(data) == bool(simulated):
-        raise InputError("give either --data or --simulated")
-    records = dataset.find_records(data or [])
-    images = (
-        dataset.simulated_images(dataset.FIRST_VALIDATION_SEED, simulated)
-        if simulated
-        else (image for record in records for image in dataset.read_record(record))
-    )
-    evaluation = run_evaluation(model, track(images, "images", console=console))
-    evaluation["data"] = {
-        "records": [_short_name(record) for record in records],
-        "n_simulated": simulated,
-        "poses": "original",
-    }
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / "evaluation.json"
-    path.write_text(json.dumps(evaluation, indent=2) + "\n")
-    console.print(f"{path}: {evaluation['n_frames']} images")
 
 
 @app.command()
@@ -283,25 +161,3 @@ def _door(arguments: list[str]) -> int:
 def _say(text: str, code: int) -> int:
     print(f"offline-tools: {' '.join(text.split())}", file=sys.stderr)
     return code
-
-
-def _short_name(record: Path) -> str:
-    """Specimen and record: says which one without saying where it lies."""
-    return "/".join(record.resolve().parts[-2:])
-
-
-def _made_with() -> dict[str, Any]:
-    """Versions and commit, for the provenance of what is made."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
-    packages = ("navapp", "numpy", "torch", "onnx", "onnxruntime-gpu")
-    return {
-        "git_commit": commit or None,
-        "python": platform.python_version(),
-        **{name: version(name) for name in packages},
-    }

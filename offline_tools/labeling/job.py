@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from offline_tools.dataset import record_companions
+from offline_tools.datasets.records import record_companions
 from offline_tools.errors import InputError
 from offline_tools.labeling.frame import LabelSettings, Reason
 from offline_tools.labeling.refine import Frame

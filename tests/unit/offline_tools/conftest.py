@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from inference.contract import ModelContract
-from offline_tools.dataset import make_example, simulated_images, stacked
-from offline_tools.presets import PRESETS
+from offline_tools.datasets.records import make_example, simulated_images, stacked
+from offline_tools.training.presets import PRESETS
 
 Arrays = tuple[NDArray[np.float32], NDArray[np.float32]]
 

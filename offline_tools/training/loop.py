@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
-from offline_tools.augmentation import augment
 from offline_tools.errors import InputError
-from offline_tools.losses import bone_loss
-from offline_tools.networks import SmallUNet
-from offline_tools.presets import TrainSettings
+from offline_tools.training.augmentation import augment
+from offline_tools.training.losses import bone_loss
+from offline_tools.training.networks import SmallUNet
+from offline_tools.training.presets import TrainSettings
 
 CHECKPOINT_NAME = "checkpoint.pt"
 RUN_NAME = "run.json"

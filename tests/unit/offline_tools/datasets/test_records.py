@@ -10,7 +10,7 @@ import pytest
 from inference.contract import ModelContract
 from inference.postprocess import bone_line
 from inference.preprocess import InputPlan
-from offline_tools.dataset import (
+from offline_tools.datasets.records import (
     find_records,
     make_example,
     read_record,

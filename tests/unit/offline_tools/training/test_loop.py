@@ -15,13 +15,13 @@ pytest.importorskip("onnxscript", reason="onnxscript comes with the extra `train
 
 from inference.contract import ModelContract, read_contract  # noqa: E402
 from inference.runtime import NetworkSession  # noqa: E402
-from offline_tools import export_onnx  # noqa: E402
-from offline_tools.augmentation import augment  # noqa: E402
+from offline_tools.deploy import export_onnx  # noqa: E402
 from offline_tools.errors import InputError, WorkError  # noqa: E402
-from offline_tools.losses import batch_dice_loss, bone_loss  # noqa: E402
-from offline_tools.networks import SmallUNet  # noqa: E402
-from offline_tools.presets import TrainSettings  # noqa: E402
-from offline_tools.train import load_run, train  # noqa: E402
+from offline_tools.training.augmentation import augment  # noqa: E402
+from offline_tools.training.loop import load_run, train  # noqa: E402
+from offline_tools.training.losses import batch_dice_loss, bone_loss  # noqa: E402
+from offline_tools.training.networks import SmallUNet  # noqa: E402
+from offline_tools.training.presets import TrainSettings  # noqa: E402
 
 Arrays = tuple[NDArray[np.float32], NDArray[np.float32]]
 

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from inference.contract import ModelContract
 from inference.errors import InferenceError
 from inference.runtime import NetworkSession
-from offline_tools.dataset import FIRST_VALIDATION_SEED, simulated_images
+from offline_tools.datasets.records import FIRST_VALIDATION_SEED, simulated_images
 from offline_tools.errors import WorkError
-from offline_tools.evaluate import evaluate
-from offline_tools.train import load_run
+from offline_tools.judging.evaluate import evaluate
+from offline_tools.training.loop import load_run
 
 # What runtimes of the last two years read.
 _OPSET = 18

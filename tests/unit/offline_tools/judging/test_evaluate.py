@@ -11,10 +11,10 @@ import pytest
 from inference.contract import ModelContract
 from inference.postprocess import BoneLine
 from inference.segmenter import Segmentation
-from offline_tools import evaluate as module
-from offline_tools.dataset import LabelledImage
+from offline_tools.datasets.records import LabelledImage
 from offline_tools.errors import InputError
-from offline_tools.evaluate import evaluate
+from offline_tools.judging import evaluate as module
+from offline_tools.judging.evaluate import evaluate
 from recon.section import VisibleLine
 
 U = np.arange(100.0, 300.0)

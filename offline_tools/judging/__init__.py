@@ -1,0 +1,1 @@
+"""Judge exported networks against labels, and report."""
