@@ -37,7 +37,6 @@ class Call:
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
     def call(*arguments: object) -> Call:
         monkeypatch.setattr(sys, "argv", ["offline-tools", *map(str, arguments)])
-        monkeypatch.setattr(cli.console, "file", sys.stdout)
         with pytest.raises(SystemExit) as ending:
             cli.main()
         printed = capsys.readouterr()

@@ -10,7 +10,7 @@ from inference.postprocess import bone_line
 from inference.preprocess import InputPlan
 from offline_tools.datasets.examples import Examples, make_example, target_band
 from offline_tools.datasets.images import images_of
-from offline_tools.datasets.simulated import simulated_images
+from offline_tools.datasets.simulated import SimulatedImages, simulated_images
 from offline_tools.errors import InputError
 from tests.support.datasets import FakeSource
 
@@ -93,3 +93,15 @@ def test_simulated_images_are_repeatable_and_differ_by_seed(contract: ModelContr
     assert example.image.shape == example.target.shape == (224, 256)
     assert 0.001 < example.target.mean() < 0.05
     assert example.target.max() == pytest.approx(1.0, abs=0.01)
+
+
+def test_simulated_images_are_a_source_in_any_order() -> None:
+    source = SimulatedImages(700, 7)
+    assert source.names[4:6] == ("simulated/700/4", "simulated/701/0")
+    late, early = source.load(5), source.load(0)
+    in_order = list(simulated_images(700, 6))
+    np.testing.assert_array_equal(late.pixels, in_order[5].pixels)
+    np.testing.assert_array_equal(early.line.points_px, in_order[0].line.points_px)
+    hashes = {s.sha256 for s in (source, SimulatedImages(701, 7), SimulatedImages(700, 6))}
+    assert len(hashes) == 3
+    assert SimulatedImages(700, 7).sha256 == source.sha256
