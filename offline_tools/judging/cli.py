@@ -23,13 +23,14 @@ def evaluate(
 ) -> None:
     """Score a network's bone lines against the labels of recorded or simulated images."""
     from offline_tools.datasets import records as dataset
+    from offline_tools.datasets.simulated import FIRST_VALIDATION_SEED, simulated_images
     from offline_tools.judging.evaluate import evaluate as run_evaluation
 
     if bool(data) == bool(simulated):
         raise InputError("give either --data or --simulated")
     records = dataset.find_records(data or [])
     images = (
-        dataset.simulated_images(dataset.FIRST_VALIDATION_SEED, simulated)
+        simulated_images(FIRST_VALIDATION_SEED, simulated)
         if simulated
         else (image for record in records for image in dataset.read_record(record))
     )

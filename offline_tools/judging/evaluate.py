@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.segmenter import Segmenter
-from offline_tools.datasets.records import LabelledImage
+from offline_tools.datasets.images import LabelledImage
 from offline_tools.errors import InputError
 from recon.metrics import LineScores, line_distance_mm, line_scores
 
