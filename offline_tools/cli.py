@@ -19,7 +19,7 @@ from typer.exceptions import TyperException
 from inference.errors import InferenceError
 from offline_tools.command_line import console
 from offline_tools.datasets.cli import check, overlay, split, stats
-from offline_tools.deploy.cli import export
+from offline_tools.deploy.cli import bench, export
 from offline_tools.errors import OfflineToolsError, WorkError
 from offline_tools.judging.cli import evaluate
 from offline_tools.training.cli import train
@@ -32,7 +32,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (check, stats, overlay, split, train, export, evaluate):
+for command in (check, stats, overlay, split, train, export, bench, evaluate):
     app.command()(command)
 
 _DONE, _FAILED, _WRONG_INPUT, _INTERRUPTED = 0, 1, 2, 130
@@ -120,7 +120,7 @@ def ct_mesh(
 
 def main() -> None:
     """Console entry: every expected error is one line and the right exit code."""
-    sys.exit(_door(_repeated(sys.argv[1:], "--data")))
+    sys.exit(_door(_repeated(_repeated(sys.argv[1:], "--data"), "--confidence")))
 
 
 def _repeated(arguments: list[str], option: str) -> list[str]:

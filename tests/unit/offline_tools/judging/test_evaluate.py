@@ -50,7 +50,8 @@ def lines(monkeypatch: pytest.MonkeyPatch, contract: ModelContract) -> list[np.n
         def segment(self, *_: object) -> Segmentation:
             points_px = next(self.replies)
             confidence = np.ones(len(points_px), dtype=np.float32)
-            return Segmentation(BoneLine(points_px, confidence), np.zeros((1, 1), np.float32))
+            line = BoneLine(points_px, confidence, confidence)
+            return Segmentation(line, np.zeros((1, 1), np.float32))
 
     monkeypatch.setattr(module, "Segmenter", Scripted)
     return answers
