@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from inference.contract import ModelContract
 from inference.errors import InferenceError
 from inference.runtime import NetworkSession
-from offline_tools.datasets.records import FIRST_VALIDATION_SEED, simulated_images
+from offline_tools.datasets.simulated import FIRST_VALIDATION_SEED, simulated_images
 from offline_tools.errors import WorkError
 from offline_tools.judging.evaluate import evaluate
 from offline_tools.training.loop import load_run

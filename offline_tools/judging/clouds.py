@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from offline_tools.datasets.records import LabelledImage
+from offline_tools.datasets.images import LabelledImage
 from recon.back_projection import back_project
 from recon.mesh_io import read_mesh
 from recon.metrics import DistanceStats, distance_stats
@@ -82,16 +82,14 @@ class SweepClouds:
 
     def add(self, image: LabelledImage, line_px: Array) -> None:
         """One image with the line (N, 2) found in it; without surface or pose it is left out."""
-        surface: Path | None = getattr(image, "surface", None)
+        surface = image.surface
         if surface is None:
             return
-        A_ct_pixel: Matrix | None = getattr(image, "A_ct_pixel", None)
-        if A_ct_pixel is not None:
-            self._raw.add(image, surface, line_px, A_ct_pixel)
-        A_ct_pixel_refined: Matrix | None = getattr(image, "A_ct_pixel_refined", None)
-        if A_ct_pixel_refined is not None:
+        if image.A_ct_pixel is not None:
+            self._raw.add(image, surface, line_px, image.A_ct_pixel)
+        if image.A_ct_pixel_refined is not None:
             in_bone_px = line_px[_in_bone(line_px, image.line.points_px)]
-            self._refined.add(image, surface, in_bone_px, A_ct_pixel_refined)
+            self._refined.add(image, surface, in_bone_px, image.A_ct_pixel_refined)
 
     def report(self) -> dict[str, Any]:
         """Distances in mm for `evaluation.json`, null where they are unknown, and why."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from inference.segmenter import Segmenter
-from offline_tools.datasets.records import LabelledImage
+from offline_tools.datasets.images import LabelledImage
 from offline_tools.errors import InputError
 from offline_tools.judging.clouds import SweepClouds
 from offline_tools.judging.compat import lenient_frame, lenient_summary

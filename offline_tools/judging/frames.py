@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from inference.postprocess import BoneLine
 from inference.segmenter import Segmenter
-from offline_tools.datasets.records import LabelledImage
+from offline_tools.datasets.images import LabelledImage
 from offline_tools.errors import InputError
 from recon.line_metrics import LineDistances, Overlap, band_overlap
 from recon.metrics import THRESHOLDS_MM, LineScores

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from inference.postprocess import BoneLine
-from offline_tools.datasets.records import LabelledImage
+from offline_tools.datasets.images import LabelledImage
 from offline_tools.judging.frames import FAR_MM, JudgedFrame
 
 Array = NDArray[np.float64]

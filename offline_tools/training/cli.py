@@ -25,7 +25,9 @@ def train(
     seed: Annotated[int | None, typer.Option()] = None,
 ) -> None:
     """Train a network on recorded and simulated images."""
+    from offline_tools.datasets import examples
     from offline_tools.datasets import records as dataset
+    from offline_tools.datasets import simulated as bones
     from offline_tools.training.loop import EpochResult
     from offline_tools.training.loop import train as run_training
 
@@ -38,18 +40,18 @@ def train(
     records = dataset.find_records(data)
 
     recorded = [
-        dataset.make_example(image, recipe.contract)
+        examples.make_example(image, recipe.contract)
         for record in records
         for image in track(dataset.read_record(record), record.name, console=console)
     ]
-    simulation = dataset.simulated_images(dataset.FIRST_TRAINING_SEED, n_simulated)
+    simulation = bones.simulated_images(bones.FIRST_TRAINING_SEED, n_simulated)
     painted = [
-        dataset.make_example(image, recipe.contract)
+        examples.make_example(image, recipe.contract)
         for image in track(simulation, "simulated", n_simulated, console=console)
     ]
     validation = [
-        dataset.make_example(image, recipe.contract)
-        for image in dataset.simulated_images(dataset.FIRST_VALIDATION_SEED, _N_VALIDATION)
+        examples.make_example(image, recipe.contract)
+        for image in bones.simulated_images(bones.FIRST_VALIDATION_SEED, _N_VALIDATION)
     ]
     console.print(f"{len(recorded)} recorded and {len(painted)} simulated images")
 
@@ -60,14 +62,14 @@ def train(
         )
 
     run_training(
-        dataset.stacked(recorded + painted),
-        dataset.stacked(validation),
+        examples.stacked(recorded + painted),
+        examples.stacked(validation),
         settings=settings,
         run=out,
         description={
             "contract": recipe.contract.to_metadata(),
             "data": {
-                "records": {short_name(r): dataset.record_sha256(r) for r in records},
+                "records": {short_name(r): dataset.open_record(r).sha256 for r in records},
                 "n_recorded": len(recorded),
                 "n_simulated": len(painted),
                 "credit": DATA_CREDIT,

@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from inference.contract import ModelContract
-from offline_tools.datasets.records import make_example, simulated_images, stacked
+from offline_tools.datasets.examples import make_example, stacked
+from offline_tools.datasets.simulated import simulated_images
 from offline_tools.training.presets import PRESETS
 
 Arrays = tuple[NDArray[np.float32], NDArray[np.float32]]

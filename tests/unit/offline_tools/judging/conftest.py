@@ -10,7 +10,7 @@ import pytest
 from inference.contract import ModelContract
 from inference.postprocess import BoneLine
 from inference.segmenter import Segmentation
-from offline_tools.datasets.records import LabelledImage
+from offline_tools.datasets.images import LabelledImage
 from offline_tools.judging import evaluate as module
 from recon.section import VisibleLine
 from tests.support.judging import Array, Script, flat

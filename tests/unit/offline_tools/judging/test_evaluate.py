@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from offline_tools.datasets.records import LabelledImage
+from offline_tools.datasets.images import LabelledImage
 from offline_tools.errors import InputError
 from offline_tools.judging.evaluate import evaluate, judge, read_evaluation, write_judgement
 from tests.support.judging import NOTHING, Script, U, flat
