@@ -18,6 +18,7 @@ from typer.exceptions import TyperException
 
 from inference.errors import InferenceError
 from offline_tools.command_line import console
+from offline_tools.datasets.cli import check, overlay, split, stats
 from offline_tools.deploy.cli import export
 from offline_tools.errors import OfflineToolsError, WorkError
 from offline_tools.judging.cli import evaluate
@@ -31,7 +32,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (train, export, evaluate):
+for command in (check, stats, overlay, split, train, export, evaluate):
     app.command()(command)
 
 _DONE, _FAILED, _WRONG_INPUT, _INTERRUPTED = 0, 1, 2, 130

@@ -61,11 +61,14 @@ class LeftOut:
 
 
 class Record:
-    """The labelled images of one record folder, see `open_record`. An `ImageSource`."""
+    """The labelled images of one record folder, which may be none. An `ImageSource`.
 
-    def __init__(self, folder: Path, labels: str, poses: str) -> None:
+    Parameters and errors: see `open_record`.
+    """
+
+    def __init__(self, folder: Path, labels: str = "auto", poses: str = "original") -> None:
         self.folder = folder
-        self.specimen, self.record = _specimen_and_record(folder)
+        self.specimen, self.record = specimen_and_record(folder)
         self.donor = donor_of(self.specimen)
         sweep = UltraBonesRecord(folder)
         self._images = {
@@ -89,6 +92,11 @@ class Record:
     def prefix(self) -> str:
         """Specimen and record: what the names of its images begin with."""
         return f"{self.specimen}/{self.record}"
+
+    @property
+    def n_labels(self) -> int:
+        """Of frames, usable or not."""
+        return len(set(self._labels.stamps_ms))
 
     @property
     def problems(self) -> Sequence[str]:
@@ -125,6 +133,10 @@ class Record:
             surface=self._surface,
         )
 
+    def image_size_px(self, index: int) -> tuple[int, int]:
+        """(width, height) of one image, without reading it."""
+        return _image_size_px(self._image_path(self._stamps_ms[index]))
+
     def position_mm(self, index: int) -> float | None:
         """Of the label's centroid along the bone, mm from its middle, at the refined pose where
         there is one; None without a pose, a surface or a point."""
@@ -134,8 +146,7 @@ class Record:
             A_ct_pixel = self._A_ct_pixel(self._T_recorded, stamp_ms)
         if A_ct_pixel is None or self._surface is None:
             return None
-        size_px = _image_size_px(self._image_path(stamp_ms))
-        points_px = self._labels.line(stamp_ms, size_px).points_px
+        points_px = self._labels.line(stamp_ms, self.image_size_px(index)).points_px
         if len(points_px) == 0:
             return None
         centre_px = np.array([(*points_px.mean(axis=0), 0.0)])
@@ -163,13 +174,6 @@ class Record:
             else:
                 name = f"{self.prefix}/{stamp_ms}"
                 left_out.append(LeftOut(name, reason, is_decided=stamp_ms in decided))
-        if not good:
-            reason = left_out[0].reason if left_out else "no image"
-            raise InputError(
-                f"{self.folder}: none of {len(left_out)} images has a usable label (the first: "
-                f"{reason}); expected {CONTOURS}, masks "
-                f"{MASKS}/<timestamp>_label.png of 0 and 255, or {SURFACE} here or above"
-            )
         return tuple(good), tuple(left_out)
 
     def _fault(self, stamp_ms: int, on_disk: set[int]) -> str | None:
@@ -210,7 +214,15 @@ def open_record(folder: Path, labels: str = "auto", poses: str = "original") -> 
     """
     if labels not in LABEL_KINDS:
         raise InputError(f"labels is {labels!r}, expected one of {', '.join(LABEL_KINDS)}")
-    return Record(folder, labels, poses)
+    record = Record(folder, labels, poses)
+    if not record.names:
+        reason = record.left_out[0].reason if record.left_out else "no image"
+        raise InputError(
+            f"{folder}: none of {len(record.left_out)} images has a usable label (the first: "
+            f"{reason}); expected {CONTOURS}, masks {MASKS}/<timestamp>_label.png of 0 and 255, or "
+            f"{SURFACE} and a calibration here or above"
+        )
+    return record
 
 
 def open_records(folders: Sequence[Path], labels: str = "auto") -> list[Record]:
@@ -276,10 +288,11 @@ def _nearest_surface(folder: Path) -> Path | None:
 def _label_kind(folder: Path) -> str:
     if (folder / CONTOURS).is_file():
         return "contours"
-    return "masks" if mask_paths(folder / MASKS) else "section"
+    has_section = find_calibration(folder) is not None and _nearest_surface(folder) is not None
+    return "masks" if mask_paths(folder / MASKS) or not has_section else "section"
 
 
-def _specimen_and_record(folder: Path) -> tuple[str, str]:
+def specimen_and_record(folder: Path) -> tuple[str, str]:
     """As its `label.json` has them, else the names of its folders."""
     path = folder / "label.json"
     if path.is_file():

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from offline_tools.drawing import BLUE, GREEN, RED, YELLOW, canvas, draw_points
 from offline_tools.labeling.frame import FrameLabel, LabelSettings, Status, section_of
 from offline_tools.labeling.job import Inputs, LabelJob, load_inputs
 from offline_tools.labeling.journal import Journal
@@ -26,9 +27,7 @@ REPORT = "report.html"
 
 Array = NDArray[np.float64]
 
-# The paper's colours: initial red, refined green, shadow blue, incidence yellow.
-_RED, _GREEN, _BLUE, _YELLOW = (255, 60, 60), (40, 230, 60), (80, 130, 255), (255, 220, 0)
-_FATE_COLOURS = {Fate.VISIBLE: _GREEN, Fate.SHADOWED: _BLUE, Fate.GRAZING: _YELLOW}
+_FATE_COLOURS = {Fate.VISIBLE: GREEN, Fate.SHADOWED: BLUE, Fate.GRAZING: YELLOW}
 _N_WORST, _N_TYPICAL = 8, 4
 
 _PAGE = """<!doctype html>
@@ -81,15 +80,15 @@ def overlay(
     inputs: Inputs, frame: Frame, label: FrameLabel, settings: LabelSettings
 ) -> NDArray[np.uint8]:
     """The image with the section at the recorded pose and the refined one, (rows, columns, 3)."""
-    canvas = np.repeat(frame.pixels[:, :, None], 3, axis=2)
+    picture = canvas(frame.pixels)
     start = section_of(inputs.mesh, frame, frame.A_ct_pixel, settings)
-    _dot(canvas, start.pieces_px, _RED)
+    draw_points(picture, start.pieces_px, RED)
     if label.T_ct_probe is not None:
         A_ct_pixel = label.T_ct_probe @ frame.A_probe_pixel
         seen = section_of(inputs.mesh, frame, A_ct_pixel, settings)
         for fate, colour in _FATE_COLOURS.items():
-            _dot(canvas, seen.pieces_px[seen.fates == fate], colour)
-    return canvas
+            draw_points(picture, seen.pieces_px[seen.fates == fate], colour)
+    return picture
 
 
 def _draw_stages(job: LabelJob, inputs: Inputs, labels: Sequence[FrameLabel]) -> None:
@@ -101,30 +100,21 @@ def _draw_stages(job: LabelJob, inputs: Inputs, labels: Sequence[FrameLabel]) ->
         if not isinstance(frame, Frame):
             continue
         start = section_of(inputs.mesh, frame, frame.A_ct_pixel, job.settings)
-        pictures = {"1_initial": [(start.pieces_px, _RED)]}
+        pictures = {"1_initial": [(start.pieces_px, RED)]}
         if label.T_ct_probe is not None:
             A_ct_pixel = label.T_ct_probe @ frame.A_probe_pixel
             seen = section_of(inputs.mesh, frame, A_ct_pixel, job.settings)
             by_fate = [(seen.pieces_px[seen.fates == f], c) for f, c in _FATE_COLOURS.items()]
-            pictures["2_refined"] = [*pictures["1_initial"], (seen.pieces_px, _GREEN)]
+            pictures["2_refined"] = [*pictures["1_initial"], (seen.pieces_px, GREEN)]
             pictures["3_judged"] = by_fate
             if label.status is Status.LABELLED:
                 pictures["4_final"] = by_fate[:1]
         for stage, lines in pictures.items():
-            canvas = np.repeat(frame.pixels[:, :, None], 3, axis=2)
+            picture = canvas(frame.pixels)
             for points_px, colour in lines:
-                _dot(canvas, points_px, colour)
+                draw_points(picture, points_px, colour)
             name = f"{inputs.frames[index].timestamp_ms}_{stage}.png"
-            Image.fromarray(canvas).save(folder / name, compress_level=1)
-
-
-def _dot(canvas: NDArray[np.uint8], points_px: Array, colour: tuple[int, int, int]) -> None:
-    """Paint points as 2x2 pixels, so that they survive being shown smaller."""
-    height, width, _ = canvas.shape
-    for shift in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        u, v = (np.floor(points_px) + shift).astype(np.int64).T
-        is_inside = (u >= 0) & (u < width) & (v >= 0) & (v < height)
-        canvas[v[is_inside], u[is_inside]] = colour
+            Image.fromarray(picture).save(folder / name, compress_level=1)
 
 
 def _sentence(labels: Sequence[FrameLabel]) -> str:
