@@ -1,26 +1,22 @@
-"""Pictures of what a network found: overlays of single images, sheets of many."""
+"""Frames worth looking at, drawn with what the network found in them."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
 from inference.postprocess import BoneLine
 from offline_tools.datasets.images import LabelledImage
+from offline_tools.drawing import BLUE, GREEN, ORANGE, RED, Picture, canvas, draw_points
 from offline_tools.judging.frames import FAR_MM, JudgedFrame
 
 Array = NDArray[np.float64]
-Picture = NDArray[np.uint8]
-Colour = tuple[int, int, int]
 
 # Bright and dim bone of the label as in the paper (green, blue); what the network found is warm.
-HIGH, LOW = (60, 220, 90), (90, 150, 255)
-FOUND, FAR = (255, 160, 30), (255, 60, 60)
+HIGH, LOW, FOUND, FAR = GREEN, BLUE, ORANGE, RED
 LEGEND = (
     "Label: green where the bone is bright, blue where it is dim. Network: orange, and red where "
     f"it lies {FAR_MM:.0f} mm or more off the label."
@@ -39,14 +35,14 @@ class KeptFrame:
 
     def drawn(self, otsu_threshold: int | None) -> Picture:
         """Label and line on the image, (rows, columns, 3)."""
-        canvas = colour_image(self.pixels)
+        picture = canvas(self.pixels)
         is_high = self.frame.grey_label >= (otsu_threshold or 0)
-        dot(canvas, self.label_px[is_high], HIGH)
-        dot(canvas, self.label_px[~is_high], LOW)
+        draw_points(picture, self.label_px[is_high], HIGH)
+        draw_points(picture, self.label_px[~is_high], LOW)
         is_far = self.frame.distances.to_truth_mm >= FAR_MM
-        dot(canvas, self.line.points_px[~is_far], FOUND)
-        dot(canvas, self.line.points_px[is_far], FAR)
-        return canvas
+        draw_points(picture, self.line.points_px[~is_far], FOUND)
+        draw_points(picture, self.line.points_px[is_far], FAR)
+        return picture
 
     @property
     def caption(self) -> str:
@@ -91,42 +87,6 @@ class Gallery:
     def random(self) -> list[KeptFrame]:
         """In the order in which they were offered, as far as chance left it."""
         return list(self._random)
-
-
-def colour_image(pixels: NDArray[np.uint8]) -> Picture:
-    """A grey image (rows, columns) to draw on, (rows, columns, 3)."""
-    return np.repeat(pixels[:, :, None], 3, axis=2)
-
-
-def dot(canvas: Picture, points_px: Array, colour: Colour) -> None:
-    """Paint points as 2x2 pixels, so that they survive being shown smaller."""
-    height, width, _ = canvas.shape
-    for shift in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        u, v = (np.floor(points_px) + shift).astype(np.int64).T
-        is_inside = (u >= 0) & (u < width) & (v >= 0) & (v < height)
-        canvas[v[is_inside], u[is_inside]] = colour
-
-
-def contact_sheet(
-    pictures: Sequence[tuple[str, Picture]], n_columns: int = 4, width_px: int = 420
-) -> Picture:
-    """Pictures of any size under each other in columns, each with its name above it."""
-    strip_px, gap_px = 18, 6
-    tiles = []
-    for name, picture in pictures:
-        height, width = picture.shape[:2]
-        size = (width_px, round(height * width_px / width))
-        tiles.append((name, Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS)))
-    row_px = max(tile.height for _, tile in tiles) + strip_px + gap_px
-    n_columns = min(n_columns, len(tiles))
-    n_rows = -(-len(tiles) // n_columns)
-    sheet = Image.new("RGB", (n_columns * (width_px + gap_px), n_rows * row_px), (18, 22, 28))
-    pen = ImageDraw.Draw(sheet)
-    for k, (name, tile) in enumerate(tiles):
-        left, top = (k % n_columns) * (width_px + gap_px), (k // n_columns) * row_px
-        pen.text((left + 3, top + 3), name, fill=(220, 226, 232))
-        sheet.paste(tile, (left, top + strip_px))
-    return np.asarray(sheet)
 
 
 def _goodness(frame: JudgedFrame) -> float:
