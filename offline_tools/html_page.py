@@ -219,7 +219,8 @@ class _Field:
         ]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         dash = ' stroke-dasharray="5 4"' if curve.is_dashed else ""
-        line = f'<polyline points="{path}" fill="none" stroke="{curve.colour}" stroke-width="2"{dash}/>'
+        style = f'fill="none" stroke="{curve.colour}" stroke-width="2"{dash}'
+        line = f'<polyline points="{path}" {style}/>'
         if not curve.has_dots:
             return line
         return line + "".join(

@@ -211,6 +211,11 @@ class Reliability:
             np.histogram(promised, edges, weights=promised)[0],
         )
 
+    @classmethod
+    def from_lists(cls, n: Sequence[int], n_near: Sequence[int], total: Sequence[float]) -> Self:
+        """As they were written to a file."""
+        return cls(np.array(n), np.array(n_near), np.array(total, dtype=np.float64))
+
     def coarse(self) -> Reliability:
         """In bins of 0.1."""
         n, n_near, total = (
@@ -218,12 +223,15 @@ class Reliability:
         )
         return Reliability(n, n_near, total)
 
+    def held(self) -> tuple[list[float], list[float]]:
+        """Mean promise and share kept of each bin of 0.1 that holds at least 5 % of the points."""
+        bins = self.coarse()
+        is_held = (bins.n > 0) & (bins.n >= _LEAST_SHARE * bins.n.sum())
+        n = bins.n[is_held]
+        return (bins.total[is_held] / n).tolist(), (bins.n_near[is_held] / n).tolist()
+
     @property
     def largest_gap(self) -> float:
-        """Between the mean promise and the share kept, over bins of 0.1 that hold at least 5 % of
-        the points. NaN without a point."""
-        bins = self.coarse()
-        held = (bins.n > 0) & (bins.n >= _LEAST_SHARE * bins.n.sum())
-        if not held.any():
-            return math.nan
-        return float((np.abs(bins.total - bins.n_near)[held] / bins.n[held]).max())
+        """The largest difference between promise and share kept in `held`; NaN without a point."""
+        promised, kept = self.held()
+        return max((abs(a - b) for a, b in zip(promised, kept, strict=True)), default=math.nan)

@@ -5,21 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from inference.segmenter import Segmenter
+from offline_tools.command_line import machine
 from offline_tools.datasets.images import LabelledImage
 from offline_tools.errors import InputError
+from offline_tools.html_page import jpeg
 from offline_tools.judging.clouds import SweepClouds
 from offline_tools.judging.compat import lenient_frame, lenient_summary
 from offline_tools.judging.frames import FRAMES, JudgedFrame, frames_table, judge_frame
-from offline_tools.judging.pictures import Gallery
+from offline_tools.judging.pictures import Gallery, KeptFrame
 from offline_tools.judging.summary import curves_table, summary
 
 EVALUATION = "evaluation.json"
 CURVES = "curves.csv"
+KEPT = ("worst", "random")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,21 +75,44 @@ def judge(model: Path, images: Iterable[LabelledImage], *, with_compat: bool = F
             "name": model.name,
             "sha256": segmenter.session.sha256,
             "arch": segmenter.contract.arch,
+            "contract": asdict(segmenter.contract),
+            "provider": segmenter.session.provider,
         },
         "labels_sha256": labels.hexdigest(),
     }
+    evaluation["latency_ms"]["machine"] = machine()
     return Judgement(evaluation, tuple(frames), gallery)
 
 
 def write_judgement(judgement: Judgement, out: Path) -> Path:
-    """`evaluation.json`, `frames.csv` and `curves.csv` in a folder; the first one's path."""
+    """`evaluation.json`, `frames.csv`, `curves.csv` and the pictures; the first one's path.
+
+    The evaluation then names its pictures: "worst_frames" and "random_frames".
+    """
     out.mkdir(parents=True, exist_ok=True)
+    evaluation = judgement.evaluation
+    for kind in KEPT:
+        evaluation[f"{kind}_frames"] = _write_pictures(judgement, kind, out)
     (out / FRAMES).write_text(frames_table(judgement.frames), encoding="utf-8")
-    (out / CURVES).write_text(curves_table(judgement.evaluation), encoding="utf-8")
+    (out / CURVES).write_text(curves_table(evaluation), encoding="utf-8")
     path = out / EVALUATION
-    text = json.dumps(judgement.evaluation, indent=2, allow_nan=False)
+    text = json.dumps(evaluation, indent=2, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8")
     return path
+
+
+def _write_pictures(judgement: Judgement, kind: str, out: Path) -> list[dict[str, str]]:
+    """Overlays of the worst or random frames, as `worst/01.jpg` and so on."""
+    (out / kind).mkdir(exist_ok=True)
+    for old in (out / kind).glob("*.jpg"):
+        old.unlink()  # of an earlier evaluation with more frames
+    written = []
+    kept: list[KeptFrame] = getattr(judgement.gallery, kind)
+    for number, frame in enumerate(kept, start=1):
+        name = f"{kind}/{number:02d}.jpg"
+        (out / name).write_bytes(jpeg(frame.drawn(judgement.evaluation["otsu_threshold"])))
+        written.append({"name": frame.frame.name, "caption": frame.caption, "picture": name})
+    return written
 
 
 def read_evaluation(path: Path) -> dict[str, Any]:

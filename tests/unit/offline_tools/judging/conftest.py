@@ -37,7 +37,7 @@ def script(monkeypatch: pytest.MonkeyPatch, contract: ModelContract) -> Script:
     answers = Script()
 
     class Scripted:
-        session = type("Session", (), {"sha256": "0" * 64})
+        session = type("Session", (), {"sha256": "0" * 64, "provider": "CPUExecutionProvider"})
 
         def __init__(self, *_: object) -> None:
             self.contract = contract
