@@ -9,9 +9,11 @@ recorded images themselves (0.46 MB each at 224 x 256), and ready to be used wit
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -75,6 +77,8 @@ def cached_examples(
             shutil.rmtree(folder, ignore_errors=True)
             partial = cache / f".{key}.part"
             shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+            if shutil.disk_usage(cache).free < size:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             try:
                 _write(partial, sources, names, contract, on_image)
                 partial.rename(folder)

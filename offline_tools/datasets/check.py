@@ -54,12 +54,12 @@ def check_data(
         report.n_records += 1
         try:
             prefix = "/".join(specimen_and_record(folder))
-            _check_images(folder, prefix, twins, report)
+            unreadable = _check_images(folder, prefix, twins, report)
             record = Record(folder)
         except (OfflineToolsError, TrackingError) as error:
             report.faults.append(str(error))
             continue
-        _check_labels(record, report)
+        _check_labels(record, unreadable, report)
         names += record.names
         if folder_of.setdefault(prefix, folder) != folder:
             report.faults.append(f"{folder}: is {prefix}, as {folder_of[prefix]} is")
@@ -69,8 +69,11 @@ def check_data(
     return report
 
 
-def _check_images(folder: Path, prefix: str, twins: dict[bytes, str], report: CheckReport) -> None:
-    """Every image can be read, and none shows exactly what another does."""
+def _check_images(
+    folder: Path, prefix: str, twins: dict[bytes, str], report: CheckReport
+) -> set[str]:
+    """Every image can be read, and none shows exactly what another does; those that cannot."""
+    unreadable = set()
     paths = sorted((folder / IMAGES).glob("*.png"))
     report.n_images += len(paths)
     for path in paths:
@@ -80,21 +83,22 @@ def _check_images(folder: Path, prefix: str, twins: dict[bytes, str], report: Ch
                 content = repr((image.mode, image.size)).encode() + image.tobytes()
         except UNREADABLE as error:
             report.faults.append(f"{name}: image cannot be read: {error}")
+            unreadable.add(name)
             continue
         twin = twins.setdefault(hashlib.sha256(content).digest(), name)
         if twin != name:
             report.faults.append(f"{name}: shows exactly what {twin} shows")
+    return unreadable
 
 
-def _check_labels(record: Record, report: CheckReport) -> None:
+def _check_labels(record: Record, unreadable: set[str], report: CheckReport) -> None:
     report.n_labels += record.n_labels
-    report.n_examples += len(record.names)
+    report.n_examples += len(set(record.names) - unreadable)
     report.n_decided += sum(left.is_decided for left in record.left_out)
     report.faults += [
         f"{left.name}: {left.reason}"
         for left in record.left_out
-        # That an image cannot be read was found when images were looked at.
-        if not left.is_decided and not left.reason.startswith("image cannot be read")
+        if not left.is_decided and left.name not in unreadable
     ]
     if record.label_kind == "section":
         report.notes.append(f"{record.prefix}: labels are sections of the CT surface")

@@ -34,7 +34,8 @@ def draw_overlays(
     """
     segmenter = Segmenter(model, "cpu") if model else None
     out.mkdir(parents=True, exist_ok=True)
-    pictures, captions = [], []
+    pictures: list[Picture] = []
+    captions: list[str] = []
     for image in images:
         found_px = None
         if segmenter:

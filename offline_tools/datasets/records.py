@@ -135,7 +135,7 @@ class Record:
 
     def image_size_px(self, index: int) -> tuple[int, int]:
         """(width, height) of one image, without reading it."""
-        return _image_size_px(self._image_path(self._stamps_ms[index]))
+        return _image_head(self._image_path(self._stamps_ms[index]))[0]
 
     def position_mm(self, index: int) -> float | None:
         """Of the label's centroid along the bone, mm from its middle, at the refined pose where
@@ -182,9 +182,11 @@ class Record:
         if stamp_ms not in self._images:
             return f"no row in {TABLE}"
         try:
-            size_px = _image_size_px(self._image_path(stamp_ms))
+            size_px, mode = _image_head(self._image_path(stamp_ms))
         except UNREADABLE as error:
             return f"image cannot be read: {error}"
+        if mode != "L":
+            return f"image's mode is {mode}, expected 8-bit grey"
         if self._calibration and (misfit := self._calibration.misfit(image_size_px=size_px)):
             return misfit
         return self._labels.fault(stamp_ms, size_px)
@@ -351,7 +353,7 @@ def _decided(folder: Path) -> dict[int, str]:
         raise InputError(f"{path}: not a table of labels: {error}") from None
 
 
-def _image_size_px(path: Path) -> tuple[int, int]:
-    """(width, height), from the file's head alone."""
+def _image_head(path: Path) -> tuple[tuple[int, int], str]:
+    """(width, height) and Pillow's mode, without decoding the image."""
     with Image.open(path) as image:
-        return image.size
+        return image.size, image.mode

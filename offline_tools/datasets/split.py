@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterable
@@ -79,7 +80,8 @@ def write_split(split: Split, path: Path) -> None:
     except OSError as error:
         raise WorkError(f"split {path}: cannot be written ({error.strerror})") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def absent_names(split: Split, names: Iterable[str]) -> tuple[str, ...]:
