@@ -66,7 +66,7 @@ class Segmenter:
         InferenceError : the image does not fit the plan, or the network fails on it.
         """
         probability = self.session.run(plan.prepare(pixels))
-        line = bone_line(probability, plan, self.contract.output.threshold)
+        line = bone_line(probability, plan, self.contract)
         return Segmentation(line=line, probability=probability)
 
     def warm_up(self, plan: InputPlan) -> None:

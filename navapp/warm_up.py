@@ -17,7 +17,7 @@ def warm_up(equipment: Equipment) -> None:
     segmenter.warm_up(plan)
     probability = np.zeros(segmenter.contract.input.size_px, dtype=np.float32)
     probability[probability.shape[0] // 2] = 1.0
-    line = bone_line(probability, plan, segmenter.contract.output.threshold)
+    line = bone_line(probability, plan, segmenter.contract)
     points_mm = back_project(line.points_px, equipment.calibration.A_probe_pixel)
     cloud = PointCloud(voxel_size_mm=1.0)
     cloud.insert(points_mm, line.confidence, sweep=1)

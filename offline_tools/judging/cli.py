@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.progress import track
-from rich.table import Table
+from rich.table import Column, Table
 
 from offline_tools.command_line import console
 from offline_tools.errors import InputError
@@ -44,7 +44,7 @@ def evaluate(
 ) -> None:
     """Score a network's bone lines against the labels of recorded or simulated images."""
     from offline_tools.judging.compat import ULTRABONES
-    from offline_tools.judging.data import recorded, simulation
+    from offline_tools.judging.data import recorded, seen_in_training, simulation
     from offline_tools.judging.evaluate import judge, write_judgement
     from offline_tools.judging.report import REPORT, open_folder, write_report
 
@@ -57,13 +57,16 @@ def evaluate(
     judgement = judge(
         model, track(images, "images", console=console), with_compat=compat is not None
     )
-    judgement.evaluation["data"] = images.description
+    note = seen_in_training(judgement.evaluation["model"]["contract"], images.description)
+    judgement.evaluation["data"] = {**images.description, "seen_in_training": note}
     path = write_judgement(judgement, out)
     _, evaluation, pictures = open_folder(out)
     if examples is not None:
         pictures["examples"] = _sheet_of(model, examples, spacing)
     write_report(run, evaluation, pictures, out / REPORT)
     _print_scores(evaluation)
+    if note:
+        console.print(f"note: {note}")
     console.print(f"{path}: {len(judgement.frames)} images; report {REPORT}")
 
 
@@ -123,7 +126,7 @@ def compare(
     found = run_compare(a, b)
     for warning in found.warnings:
         console.print(f"note: {warning}")
-    table = Table("", "A", "B", "B - A", "relative")
+    table = Table(Column("", overflow="fold"), "A", "B", "B - A", "relative")
     for row in found.differences:
         relative = "" if math.isnan(row.relative) else f"{100 * row.relative:+.1f} %"
         table.add_row(row.name, f"{row.a:.4g}", f"{row.b:.4g}", f"{row.absolute:+.4f}", relative)

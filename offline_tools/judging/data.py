@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,36 @@ def recorded(folders: Sequence[Path], split: Path | None, subset: str) -> Images
     n_left_out = len(description["left_out"])
     without = f"; {n_left_out} images without a usable label are left out" if n_left_out else ""
     return ImagesToJudge(chosen, f"{len(chosen)} images, {where}{without}", description)
+
+
+def seen_in_training(contract: Mapping[str, Any], description: Mapping[str, Any]) -> str | None:
+    """A sentence where the model says that it was trained on records that it is judged on.
+
+    With a split both may hold the same record and different images of it: then what counts is
+    whether the model was trained with the same split.
+    """
+    provenance = contract.get("provenance") or {}
+    trained = (provenance.get("data") or {}).get("records") or ()
+    both = [record for record in description["records"] if record in trained]
+    if not both:
+        return None
+    split = description.get("split")
+    if split is not None and _holds(provenance, split["sha256"]):
+        return None
+    how = "with another split or none" if split is not None else "and no split says which images"
+    return (
+        f"the model was trained on {', '.join(both)} {how}: these numbers are optimistic and say "
+        "nothing about other bones"
+    )
+
+
+def _holds(values: Any, text: str) -> bool:
+    """Whether a text is anywhere in nested values."""
+    if isinstance(values, Mapping):
+        return any(_holds(value, text) for value in values.values())
+    if isinstance(values, list | tuple):
+        return any(_holds(value, text) for value in values)
+    return bool(values == text)
 
 
 def simulation(n_images: int) -> ImagesToJudge:

@@ -74,7 +74,7 @@ def judge_frame(segmenter: Segmenter, image: LabelledImage) -> tuple[JudgedFrame
         overlap=band_overlap(line.points_px, label_px, image.spacing_mm),
         incidence_rad=image.line.incidence_rad,
         confidence=line.confidence,
-        peak=getattr(line, "peak", line.confidence),
+        peak=line.peak,
         grey_label=grey_at(image.pixels, label_px),
         grey_line=grey_at(image.pixels, line.points_px),
         latency_ms=latency_ms,

@@ -214,7 +214,7 @@ def _lines_table(lines: dict[str, NDArray[np.float64]]) -> str:
     rows = csv.writer(table, lineterminator="\n")
     rows.writerow(["name", "u_px", "v_px", "confidence"])
     for name, line in lines.items():
-        rows.writerows((name, f"{u:.0f}", f"{v:.3f}", f"{c:.4f}") for u, v, c in line)
+        rows.writerows((name, f"{u:.3f}", f"{v:.3f}", f"{c:.4f}") for u, v, c in line)
     return table.getvalue()
 
 

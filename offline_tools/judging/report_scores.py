@@ -32,8 +32,13 @@ def opening(evaluation: Numbers) -> str:
     return (
         f"<p>Bone lines on {evaluation['n_frames']} labelled images, judged as centre lines at "
         "native resolution; a distance has to be below its threshold, and every frame counts."
-        f"</p>{tiles(numbers)}"
+        f"</p>{tiles(numbers)}{_warning(evaluation)}"
     )
+
+
+def _warning(evaluation: Numbers) -> str:
+    note = (evaluation.get("data") or {}).get("seen_in_training")
+    return f"<p><b>Not a test:</b> {html.escape(note)}.</p>" if note else ""
 
 
 def scores(evaluation: Numbers) -> str:

@@ -20,7 +20,8 @@ NOTHING = np.empty((0, 2))
 
 @dataclass
 class Script:
-    """What the stand-in answers, one line per image, and with which confidence."""
+    """What the stand-in answers, one line per image, and how sure it is."""
 
     lines: list[Array] = field(default_factory=list)
     confidence: float = 1.0
+    peak: float = 1.0

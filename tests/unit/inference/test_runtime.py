@@ -132,6 +132,26 @@ def test_segmenter_finds_a_bright_line(
     assert segmentation.probability.shape == (224, 256)
 
 
+def test_an_image_of_another_size_than_the_plan_is_refused(
+    contract: ModelContract, write_network: WriteNetwork
+) -> None:
+    segmenter = Segmenter(write_network(contract.to_metadata()), "cpu")
+    plan = segmenter.prepare_for((640, 480), (0.08, 0.08), None)
+    with pytest.raises(InferenceError, match=r"image is \(480, 320\) uint8, expected \(480, 640\)"):
+        segmenter.segment(np.zeros((480, 320), np.uint8), plan)
+
+
+def test_a_network_that_answers_nan_gives_no_line(
+    contract: ModelContract, write_network: WriteNetwork
+) -> None:
+    """The logarithm of a negative number, for every pixel."""
+    below = replace(contract, normalisation=replace(contract.normalisation, mean=1.1))
+    segmenter = Segmenter(write_network(below.to_metadata(), operator="Log"), "cpu")
+    plan = segmenter.prepare_for((640, 480), (0.08, 0.08), None)
+    with pytest.raises(InferenceError, match="returned a value that is not finite"):
+        segmenter.segment(np.full((480, 640), 255, np.uint8), plan)
+
+
 def test_importing_inference_brings_neither_torch_nor_qt_nor_onnx() -> None:
     code = (
         "import sys, inference.segmenter; "

@@ -49,7 +49,9 @@ def script(monkeypatch: pytest.MonkeyPatch, contract: ModelContract) -> Script:
         def segment(self, *_: object) -> Segmentation:
             points_px = next(self.replies)
             confidence = np.full(len(points_px), answers.confidence, dtype=np.float32)
-            return Segmentation(BoneLine(points_px, confidence), np.zeros((1, 1), np.float32))
+            peak = np.full(len(points_px), answers.peak, dtype=np.float32)
+            line = BoneLine(points_px, confidence, peak)
+            return Segmentation(line, np.zeros((1, 1), np.float32))
 
     monkeypatch.setattr(module, "Segmenter", Scripted)
     return answers

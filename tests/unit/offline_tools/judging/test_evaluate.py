@@ -86,16 +86,16 @@ def test_a_line_where_there_is_no_bone_is_wrong(script: Script, labelled: Make) 
 
 
 def test_confidence_is_counted_in_bins(script: Script, labelled: Make) -> None:
-    script.confidence = 0.75
+    script.confidence, script.peak = 0.75, 0.95
     shifted = np.concatenate((flat(200.0)[:100], flat(210.0)[100:]))  # half of it 1 mm off
     script.lines.append(shifted)
     found = evaluate(Path("m.onnx"), [labelled()])
-    for kind in ("confidence", "peak"):
+    for kind, index, gap in (("confidence", 37, 0.25), ("peak", 47, 0.45)):
         histogram = found[kind]
         assert len(histogram["edges"]) == 51
-        assert (sum(histogram["n"]), histogram["n"][37]) == (200, 200)
-        assert histogram["n_within_0.5"][37] == 100
-        assert histogram["largest_gap"] == pytest.approx(0.25)
+        assert (sum(histogram["n"]), histogram["n"][index]) == (200, 200)
+        assert histogram["n_within_0.5"][index] == 100
+        assert histogram["largest_gap"] == pytest.approx(gap)
 
 
 def test_dice_of_the_same_line_is_one(script: Script, labelled: Make) -> None:

@@ -29,7 +29,8 @@ def save(path: Path, size_px: tuple[int, int] = (64, 48), mode: str = "L", grey:
 
 
 def prediction(name: str, line_px: np.ndarray) -> Prediction:
-    line = BoneLine(line_px, np.full(len(line_px), 0.75, dtype=np.float32))
+    confidence = np.full(len(line_px), 0.75, dtype=np.float32)
+    line = BoneLine(line_px, confidence, confidence)
     mask = np.zeros((48, 64), dtype=np.uint8)
     return Prediction(name, line, mask, np.zeros((48, 64, 3), dtype=np.uint8))
 
@@ -126,7 +127,7 @@ def test_everything_found_is_written(tmp_path: Path) -> None:
     assert (written.n_images, written.n_empty) == (2, 1)
     assert (tmp_path / "lines.csv").read_text().splitlines() == [
         "name,u_px,v_px,confidence",
-        *(f"file,{u},20.000,0.7500" for u in (100, 101, 102)),
+        *(f"file,{u}.000,20.000,0.7500" for u in (100, 101, 102)),
     ]
     with np.load(tmp_path / "lines.npz") as arrays:
         assert arrays["names"].tolist() == ["file", "b"]
