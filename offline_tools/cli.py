@@ -21,7 +21,7 @@ from offline_tools.command_line import console
 from offline_tools.datasets.cli import check, overlay, split, stats
 from offline_tools.deploy.cli import bench, export
 from offline_tools.errors import OfflineToolsError, WorkError
-from offline_tools.judging.cli import evaluate
+from offline_tools.judging.cli import compare, evaluate, predict, report
 from offline_tools.training.cli import train
 from recon.errors import ReconError
 from tracking.errors import TrackingError
@@ -32,7 +32,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (check, stats, overlay, split, train, export, bench, evaluate):
+for command in (
+    check, stats, overlay, split, train, evaluate, report, predict, compare, export, bench,
+):  # fmt: skip
     app.command()(command)
 
 _DONE, _FAILED, _WRONG_INPUT, _INTERRUPTED = 0, 1, 2, 130
