@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from offline_tools.command_line import DATA_CREDIT
 from offline_tools.errors import InputError
 from offline_tools.html_page import BLUE, GREEN, GREY, ORANGE, RED, Curve, chart, table
 from offline_tools.judging.report_scores import number
@@ -89,12 +88,14 @@ def card(evaluation: Numbers, description: Numbers) -> str:
         return ""
     given, geometry = contract["input"], contract["geometry"]
     normalisation, output = contract["normalisation"], contract["output"]
+    provenance = contract.get("provenance") or {}
+    trained_on = provenance.get("data") or description.get("data") or {}
     rows, columns = given["size_px"]
     low_mm, high_mm = geometry["spacing_range_mm"]
     words = [
         ("intended use", contract["intended_use"]),
         ("architecture", contract["arch"]),
-        ("file", " ".join(str(model.get(k, "")) for k in ("name", "sha256"))),
+        ("file", " ".join(str(model[k]) for k in ("name", "sha256") if k in model)),
         (
             "input",
             f"one grey image as {rows} rows and {columns} columns of {given['spacing_mm']:g} mm "
@@ -109,12 +110,13 @@ def card(evaluation: Numbers, description: Numbers) -> str:
         ("output", f"probability of bone; bone is what exceeds {output['threshold']:g}"),
         ("trained on images of", f"{low_mm:g} to {high_mm:g} mm per pixel"),
         ("confidence", _confidence_words(contract.get("confidence"))),
-        ("data credit and licence", DATA_CREDIT),
+        ("data credit and licence", trained_on.get("credit", "not stated in the file")),
         ("status", "research software, not a medical device"),
     ]
-    provenance = table([], _flat(contract.get("provenance", {})), of_words=True)
-    shown = table([], [(name, str(value)) for name, value in words], of_words=True)
-    return f"<h2>Model card</h2>{shown}<h3>Provenance</h3>{provenance}"
+    shown = table([], [(name, str(text)) for name, text in words if text], of_words=True)
+    origin = table([], _flat(provenance), of_words=True)
+    more = f"<h3>Provenance</h3>{origin}" if provenance else ""
+    return f"<h2>Model card</h2>{shown}{more}"
 
 
 def _confidence_words(section: Numbers | None) -> str:

@@ -43,7 +43,7 @@ def run(tmp_path: Path, contract: ModelContract) -> Path:
         "contract": contract.to_metadata(),
         "settings": {"epochs": 2, "optimiser": {"name": "AdamW"}},
         "reached": {"epoch": 2},
-        "data": {"records": {"a/b": "0" * 64}},
+        "data": {"records": {"a/b": "0" * 64}, "credit": "Somebody, CC BY 4.0"},
     }
     (folder / "run.json").write_text(json.dumps(description))
     return folder
@@ -98,7 +98,7 @@ def test_numbers_curves_and_card_are_there(run: Path, evaluation: Path, tmp_path
         assert title in page
     assert "Split by frame" in page
     assert "no image has a CT surface" in page
-    assert "CC BY 4.0" in page
+    assert "<td>data credit and licence</td><td>Somebody, CC BY 4.0</td>" in page
     assert page.count("<svg") == 6 + 3  # of the evaluation; loss, F1, seconds
 
 
