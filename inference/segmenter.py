@@ -65,7 +65,7 @@ class Segmenter:
         ------
         InferenceError : the image does not fit the plan, or the network fails on it.
         """
-        probability = self.session.run(plan.prepare(pixels))
+        probability = self.session.run(plan.prepare(pixels, out=self.session.input))
         line = bone_line(probability, plan, self.contract.output.threshold)
         return Segmentation(line=line, probability=probability)
 
