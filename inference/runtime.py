@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -27,13 +28,18 @@ from inference.runners import CpuRunner, GpuRunner, Runner
 
 logger = logging.getLogger(__name__)
 
+# A network slower than the fastest streams (60 Hz) has the CPU to itself most of the time: what
+# the other threads need for one image is a millisecond.
+_SLOW_RUN_S = 1.0 / 60.0
+
 
 class NetworkSession:
     """One loaded network, its contract, and where it runs.
 
     `provider` is ONNX Runtime's name of what runs it, `provider_reason` a sentence that says why,
     `sha256` that of the very bytes that were loaded. A GPU that fails in a run hands over to the
-    CPU, and both change. `run` may be called from any one thread.
+    CPU, and both change. `n_threads` are those of the CPU; without a number, `warm_up` may take
+    all. `run` may be called from any one thread.
 
     Raises
     ------
@@ -46,7 +52,8 @@ class NetworkSession:
             raise InferenceError(f"provider is {provider!r}, expected one of {tuple(PROVIDERS)}")
         self.path = path
         self._content = read_model(path)
-        self._n_threads = n_threads or default_threads()
+        self.n_threads = n_threads or default_threads()
+        self._may_grow = n_threads is None
         self.sha256 = hashlib.sha256(self._content).hexdigest()
         self._runner: Runner
         self.provider = ""
@@ -92,9 +99,24 @@ class NetworkSession:
 
     def warm_up(self) -> None:
         """Run on an empty image, so that the first real one meets its budget: once for what is
-        allocated and chosen on first use, once more for what is recorded then."""
+        allocated and chosen on first use, once more for what is recorded then.
+
+        A network that is slow on the CPU gets every core from here on.
+        """
+        took_s = self._two_runs_s()
+        if self.provider == CPU and self._may_grow and took_s > _SLOW_RUN_S:
+            self._may_grow = False
+            if self.n_threads < physical_cores():
+                self.n_threads = physical_cores()
+                self._open_on_cpu()
+                self._two_runs_s()
+
+    def _two_runs_s(self) -> float:
+        """How long the second of two runs takes."""
         for _ in range(2):
+            begin_s = time.perf_counter()
             self.run(np.zeros_like(self.input))
+        return time.perf_counter() - begin_s
 
     def _run_somewhere(self, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
         try:
@@ -156,7 +178,7 @@ class NetworkSession:
 
     def _options(self) -> onnxruntime.SessionOptions:
         options = quiet_options()
-        options.intra_op_num_threads = self._n_threads
+        options.intra_op_num_threads = self.n_threads
         # Idle workers would otherwise spin and take the cores from the other threads.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         return options
@@ -164,9 +186,13 @@ class NetworkSession:
 
 def default_threads() -> int:
     """Physical cores minus one, which the receive, reconstruction and window threads share."""
+    return max(1, physical_cores() - 1)
+
+
+def physical_cores() -> int:
+    """Cores of this machine; two threads of one core count once."""
     siblings = Path("/sys/devices/system/cpu").glob("cpu[0-9]*/topology/thread_siblings_list")
-    n_cores = len({path.read_text() for path in siblings}) or (os.cpu_count() or 1)
-    return max(1, n_cores - 1)
+    return len({path.read_text() for path in siblings}) or (os.cpu_count() or 1)
 
 
 def _why_cpu(asked: str, obstacles: dict[str, str]) -> str:

@@ -71,5 +71,6 @@ class Segmenter:
 
     def warm_up(self, plan: InputPlan) -> None:
         """One empty image through every step, which compiles what is compiled on first use."""
+        self.session.warm_up()
         width, height = plan.image_size_px
         self.segment(np.zeros((height, width), dtype=np.uint8), plan)

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from inference import runtime
 from inference.contract import ModelContract
 from inference.errors import InferenceError, ModelError, OutputError
 from inference.runtime import NetworkSession, default_threads
-from inference.segmenter import Segmenter
+from inference.segmenter import Segmenter, default_model_path
 
 WriteNetwork = Callable[..., Path]
 
@@ -77,6 +78,24 @@ def test_extreme_logits_are_probabilities(
     tensor = np.zeros((1, 1, 224, 256), dtype=np.float32)
     tensor[0, 0, 0, :2] = -1e4, 1e4
     assert session.run(tensor)[0, :2].tolist() == [0.0, 1.0]
+
+
+def test_a_slow_network_gets_every_core_and_gives_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tensor = np.random.default_rng(3).random((1, 1, 224, 256), dtype=np.float32)
+    monkeypatch.setattr(runtime, "physical_cores", lambda: 2)
+    found = {}
+    for slow_s, n_threads in ((np.inf, 1), (0.0, 2)):
+        monkeypatch.setattr(runtime, "_SLOW_RUN_S", slow_s)
+        session = NetworkSession(default_model_path(), "cpu")
+        session.warm_up()
+        assert session.n_threads == n_threads
+        found[n_threads] = session.run(tensor)
+    np.testing.assert_array_equal(found[1], found[2])
+    asked_for_one = NetworkSession(default_model_path(), "cpu", n_threads=1)
+    asked_for_one.warm_up()
+    assert asked_for_one.n_threads == 1
 
 
 def test_one_core_is_left_to_the_other_threads() -> None:
