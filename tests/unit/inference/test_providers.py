@@ -20,6 +20,7 @@ from inference import providers
 from inference.contract import ModelContract
 from inference.errors import InferenceError, ModelError
 from inference.providers import CPU, CUDA, TENSORRT, engine_folder, provider_list, why_not
+from inference.runners import page_locked
 from inference.runtime import NetworkSession
 from inference.segmenter import Segmenter
 
@@ -287,3 +288,34 @@ def test_a_wrong_tensor_is_not_the_gpus_fault(machine: Machine, model: Path) -> 
     with pytest.raises(InferenceError, match=r"did not run: input is \(1, 1, 8, 8\) float32"):
         session.run(np.zeros((1, 1, 8, 8), dtype=np.float32))
     assert session.provider == TENSORRT
+
+
+# -- page-locked memory --------------------------------------------------------------------------
+
+
+class Cudart:
+    """Notes what it is asked to lock and to release; answers with a CUDA error code."""
+
+    def __init__(self, code: int) -> None:
+        self.code, self.locked, self.released = code, list[tuple[int, int]](), list[int]()
+
+    def cudaHostRegister(self, address: Any, n_bytes: Any, flags: Any) -> int:
+        self.locked.append((address.value, n_bytes.value))
+        return self.code
+
+    def cudaHostUnregister(self, address: Any) -> int:
+        self.released.append(address.value)
+        return 0
+
+
+@pytest.mark.parametrize("code", [0, 2])
+def test_an_array_is_locked_as_long_as_it_lives(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where CUDA refuses (error 2: out of memory), it is an ordinary array and not released."""
+    cudart = Cudart(code)
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: cudart)
+    array = page_locked(np.zeros((2, 3), dtype=np.float32))
+    address = array.ctypes.data
+    assert cudart.locked == [(address, 24)]
+    assert cudart.released == []
+    del array
+    assert cudart.released == ([address] if code == 0 else [])
