@@ -2,80 +2,82 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import track
 
-from offline_tools.command_line import DATA_CREDIT, Data, console, made_with, short_name
-from offline_tools.errors import InputError
+from offline_tools.command_line import Data, console
 from offline_tools.training.presets import PRESETS
 
-_N_VALIDATION = 20  # simulated images, from seeds that training never sees
+if TYPE_CHECKING:
+    from offline_tools.datasets.images import LabelledImage
+    from offline_tools.training.run_folder import EpochResult
 
 
 def train(
     data: Data,
     out: Annotated[Path, typer.Option(help="Folder of the run: log and checkpoints.")],
-    preset: Annotated[str, typer.Option(help=f"One of: {', '.join(PRESETS)}.")] = "first",
-    epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    preset: Annotated[
+        str | None, typer.Option(help=f"One of: {', '.join(PRESETS)}. Default: first.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Settings in TOML instead of a preset.")
+    ] = None,
+    split: Annotated[
+        Path | None, typer.Option(help="Train on its train, validate on its val.")
+    ] = None,
     simulated: Annotated[int | None, typer.Option(min=0, help="Simulated images to add.")] = None,
-    seed: Annotated[int | None, typer.Option()] = None,
+    epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    seed: Annotated[int | None, typer.Option(min=0)] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue what OUT holds.")] = False,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder for prepared images, used again by later runs.")
+    ] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="Weights to begin with: a run's checkpoint.pt.")
+    ] = None,
 ) -> None:
     """Train a network on recorded and simulated images."""
-    from offline_tools.datasets import examples
-    from offline_tools.datasets import records as dataset
-    from offline_tools.datasets import simulated as bones
-    from offline_tools.training.loop import EpochResult
-    from offline_tools.training.loop import train as run_training
+    from offline_tools.training import command
 
-    if preset not in PRESETS:
-        raise InputError(f"--preset is {preset!r}, expected one of {', '.join(PRESETS)}")
-    recipe = PRESETS[preset]
-    n_simulated = recipe.n_simulated if simulated is None else simulated
-    given = {"epochs": epochs, "seed": seed}
-    settings = replace(recipe.settings, **{k: v for k, v in given.items() if v is not None})
-    records = dataset.find_records(data)
+    settings, source = command.recipe(preset, config)
+    given = {"simulated.n": simulated, "epochs": epochs, "seed": seed}
+    settings = settings.changed(given, "command line")
+    _say(source)
+    _say(command.summary(settings))
 
-    recorded = [
-        examples.make_example(image, recipe.contract)
-        for record in records
-        for image in track(dataset.read_record(record), record.name, console=console)
-    ]
-    simulation = bones.simulated_images(bones.FIRST_TRAINING_SEED, n_simulated)
-    painted = [
-        examples.make_example(image, recipe.contract)
-        for image in track(simulation, "simulated", n_simulated, console=console)
-    ]
-    validation = [
-        examples.make_example(image, recipe.contract)
-        for image in bones.simulated_images(bones.FIRST_VALIDATION_SEED, _N_VALIDATION)
-    ]
-    console.print(f"{len(recorded)} recorded and {len(painted)} simulated images")
+    def progress(images: Iterable[LabelledImage], n_images: int) -> Iterable[LabelledImage]:
+        return track(images, "images", n_images, console=console)
+
+    prepared = command.prepare(settings, data, split, cache, progress)
+    for line in prepared.lines:
+        _say(line)
 
     def show(result: EpochResult) -> None:
-        console.print(
-            f"epoch {result.epoch}/{settings.epochs}  train {result.train_loss:.4f}  "
-            f"simulated validation {result.validation_loss:.4f}"
+        _say(
+            f"epoch {result.epoch}/{settings.epochs}  train {result.train_loss:.4f}  validation "
+            f"{result.validation_loss:.4f}  F1 {result.f1[0]:.3f} at 0.5 mm, {result.f1[1]:.3f} at "
+            f"1 mm  {result.seconds:.0f} s"
         )
 
+    from offline_tools.training.loop import train as run_training
+
     run_training(
-        examples.stacked(recorded + painted),
-        examples.stacked(validation),
+        prepared.training,
+        prepared.validation,
         settings=settings,
         run=out,
-        description={
-            "contract": recipe.contract.to_metadata(),
-            "data": {
-                "records": {short_name(r): dataset.open_record(r).sha256 for r in records},
-                "n_recorded": len(recorded),
-                "n_simulated": len(painted),
-                "credit": DATA_CREDIT,
-            },
-            "made_with": made_with(),
-        },
+        description=prepared.description,
+        resume=resume,
+        init=init,
+        say=_say,
         on_epoch=show,
     )
-    console.print(f"run written to {out}")
+    _say(f"run written to {out}")
+
+
+def _say(text: str) -> None:
+    console.print(text, highlight=False, soft_wrap=True, markup=False)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.nn import functional
+
+from offline_tools.errors import InputError
+from offline_tools.training import zoo
 
 
 class SmallUNet(nn.Module):
@@ -56,4 +60,34 @@ def _separable(n_in: int, n_out: int) -> nn.Sequential:
         nn.Conv2d(n_in, n_out, 1, bias=False),
         nn.BatchNorm2d(n_out),
         nn.ReLU(inplace=True),
+    )
+
+
+# A new network needs one line here; its name goes into `run.json` and into the exported contract.
+BUILDERS: dict[str, Callable[[], nn.Module]] = {"depthwise-unet-16": SmallUNet}
+
+
+def build_network(arch: str) -> nn.Module:
+    """A network of random weights by its name: (N, 1, H, W) to logits of the same shape.
+
+    Names that start with `smp-` are those of segmentation-models-pytorch, see `zoo`.
+
+    Raises
+    ------
+    InputError : no network of that name.
+    """
+    return initial_network(arch, "random")[0]
+
+
+def initial_network(arch: str, encoder_weights: str) -> tuple[nn.Module, str]:
+    """A network to begin a training with, and what its weights are: "random" or "imagenet".
+
+    `encoder_weights` is a wish that a network without such an encoder does not know of.
+    """
+    if arch in BUILDERS:
+        return BUILDERS[arch](), "random"
+    if arch.startswith(zoo.PREFIX):
+        return zoo.build(arch, encoder_weights)
+    raise InputError(
+        f"arch is {arch!r}, expected {', '.join(BUILDERS)} or {zoo.PREFIX}ARCHITECTURE-ENCODER"
     )

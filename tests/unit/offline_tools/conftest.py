@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from inference.contract import ModelContract
-from offline_tools.datasets.examples import make_example, stacked
+from offline_tools.datasets.examples import Examples
 from offline_tools.datasets.simulated import simulated_images
 from offline_tools.training.presets import PRESETS
-
-Arrays = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +16,6 @@ def contract() -> ModelContract:
 
 
 @pytest.fixture(scope="session")
-def examples(contract: ModelContract) -> Arrays:
+def examples(contract: ModelContract) -> Examples:
     """8 images and targets, (8, 1, 224, 256) each."""
-    return stacked(make_example(image, contract) for image in simulated_images(600, 8))
+    return Examples.of(simulated_images(600, 8), contract)

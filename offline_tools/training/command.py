@@ -1,0 +1,153 @@
+"""What the command `train` puts together: the recipe, the examples, what the run says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from offline_tools.command_line import DATA_CREDIT, made_with
+from offline_tools.datasets.cache import cached_examples
+from offline_tools.datasets.examples import Examples
+from offline_tools.datasets.images import ImageSource, LabelledImage, images_of
+from offline_tools.datasets.records import open_records
+from offline_tools.datasets.simulated import (
+    FIRST_TRAINING_SEED,
+    FIRST_VALIDATION_SEED,
+    SimulatedImages,
+)
+from offline_tools.datasets.split import Split, read_split
+from offline_tools.errors import InputError
+from offline_tools.training.presets import PRESETS
+from offline_tools.training.settings import TrainSettings, read_settings
+
+_N_SIMULATED_VALIDATION = 20  # from seeds that training never sees
+
+
+class Progress(Protocol):
+    """Shows how far a loop over images is."""
+
+    def __call__(self, images: Iterable[LabelledImage], n_images: int) -> Iterable[LabelledImage]:
+        """The same images."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Examples, what `run.json` says of them, and what a person is told."""
+
+    training: Examples
+    validation: Examples
+    description: dict[str, Any]
+    lines: tuple[str, ...]
+
+
+def recipe(preset: str | None, config: Path | None) -> tuple[TrainSettings, str]:
+    """Settings of a preset or a file, and where they come from.
+
+    Raises
+    ------
+    InputError : both are given, no such preset, or a file with wrong settings.
+    """
+    if config is not None:
+        if preset is not None:
+            raise InputError("give either --preset or --config")
+        return read_settings(config), f"Settings of {config.name}."
+    name = preset or "first"
+    if name not in PRESETS:
+        raise InputError(f"--preset is {name!r}, expected one of {', '.join(PRESETS)}")
+    return PRESETS[name].settings, PRESETS[name].source
+
+
+def prepare(
+    settings: TrainSettings,
+    data: Sequence[Path],
+    split_path: Path | None,
+    cache: Path | None,
+    progress: Progress = lambda images, n_images: images,
+) -> Prepared:
+    """Examples of the records (those in the split's "train", or all) and of simulated bones.
+
+    Validation is the split's "val"; without a split, or with an empty "val", simulated images.
+
+    Raises
+    ------
+    InputError : no usable image, a split that leaks or names images that are not there.
+    """
+    split = None if split_path is None else read_split(split_path)
+    records = open_records(data)
+    simulated = SimulatedImages(FIRST_TRAINING_SEED, settings.simulated.n)
+    sources: list[ImageSource] = [*records, simulated]
+    examples = _examples(sources, settings, cache, progress)
+    recorded = [name for record in records for name in record.names]
+    chosen = recorded if split is None else list(split.subsets["train"])
+    training = examples.subset([*chosen, *simulated.names])
+    if split is not None and split.subsets["val"]:
+        validation = examples.subset(split.subsets["val"])
+        how = f"{len(validation)} images of the split's val"
+    else:
+        painted = SimulatedImages(FIRST_VALIDATION_SEED, _N_SIMULATED_VALIDATION)
+        validation = _examples([painted], settings, None, lambda images, n_images: images)
+        why = "no --split" if split is None else "the split's val is empty"
+        how = f"{len(validation)} simulated images ({why})"
+    donors = sorted({record.donor for record in records})
+    return Prepared(
+        training,
+        validation,
+        {
+            "data": {
+                "records": {f"{r.specimen}/{r.record}": r.sha256 for r in records},
+                "donors": donors,
+                "n_recorded": len(chosen),
+                "n_simulated": settings.simulated.n,
+                "validation": how,
+                "n_validation": len(validation),
+                "credit": DATA_CREDIT,
+            },
+            "split": None if split is None else _described(split, split_path),
+            "made_with": made_with(),
+        },
+        (
+            *(f"{r.specimen}/{r.record}: {len(r.problems)} images left out, such as {r.problems[0]}"
+              for r in records if r.problems),
+            f"{len(chosen)} recorded images of {len(donors)} donors and {settings.simulated.n} "
+            f"simulated ones to train; validation: {how}",
+        ),
+    )  # fmt: skip
+
+
+def summary(settings: TrainSettings) -> str:
+    """The recipe in one line."""
+    loss = " + ".join(f"{weight:g} {name}" for name, weight in settings.loss.weights().items())
+    schedule = settings.schedule.model_dump()
+    kind = schedule.pop("kind")
+    details = ", ".join(f"{name} {value:g}" for name, value in schedule.items())
+    optimiser = settings.optimiser
+    return (
+        f"loss {loss}; {optimiser.kind} {optimiser.learning_rate:g}, {kind} schedule"
+        f"{f' ({details})' if details else ''}; {settings.epochs} epochs, batch "
+        f"{settings.batch_size}, seed {settings.seed}"
+    )
+
+
+def _examples(
+    sources: Sequence[ImageSource],
+    settings: TrainSettings,
+    cache: Path | None,
+    progress: Progress,
+) -> Examples:
+    if cache is not None:
+        return cached_examples(sources, settings.contract(), cache)
+    n_images = sum(len(source.names) for source in sources)
+    return Examples.of(progress(images_of(sources), n_images), settings.contract())
+
+
+def _described(split: Split, path: Path | None) -> dict[str, Any]:
+    return {
+        "file": None if path is None else path.name,
+        "kind": split.kind,
+        "seed": split.seed,
+        "sha256": split.sha256,
+        "n": {subset: len(names) for subset, names in split.subsets.items()},
+        "notes": list(split.notes),
+    }
