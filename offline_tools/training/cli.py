@@ -21,13 +21,16 @@ def train(
     data: Data,
     out: Annotated[Path, typer.Option(help="Folder of the run: log and checkpoints.")],
     preset: Annotated[
-        str | None, typer.Option(help=f"One of: {', '.join(PRESETS)}. Default: first.")
+        str | None, typer.Option(help=f"One of: {', '.join(PRESETS)}. Default: default.")
     ] = None,
     config: Annotated[
         Path | None, typer.Option(help="Settings in TOML instead of a preset.")
     ] = None,
     split: Annotated[
         Path | None, typer.Option(help="Train on its train, validate on its val.")
+    ] = None,
+    without: Annotated[
+        list[str] | None, typer.Option(help="Image not to train on; may repeat.")
     ] = None,
     simulated: Annotated[int | None, typer.Option(min=0, help="Simulated images to add.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1)] = None,
@@ -52,7 +55,7 @@ def train(
     def progress(images: Iterable[LabelledImage], n_images: int) -> Iterable[LabelledImage]:
         return track(images, "images", n_images, console=console)
 
-    prepared = command.prepare(settings, data, split, cache, progress)
+    prepared = command.prepare(settings, data, split, cache, progress, without or ())
     for line in prepared.lines:
         _say(line)
 
