@@ -21,7 +21,8 @@ from inference.contract import ModelContract
 from inference.errors import InferenceError, ModelError
 from inference.postprocess import bone_line
 from inference.preprocess import InputPlan
-from inference.runtime import PROVIDERS, NetworkSession
+from inference.providers import PROVIDERS
+from inference.runtime import NetworkSession
 from offline_tools.datasets.simulated import FIRST_VALIDATION_SEED, simulated_images
 
 STEPS = ("preprocess", "network", "line", "total")

@@ -43,10 +43,9 @@ def evaluate(
     ] = None,
 ) -> None:
     """Score a network's bone lines against the labels of recorded or simulated images."""
+    from offline_tools.judging.command import judge_into
     from offline_tools.judging.compat import ULTRABONES
-    from offline_tools.judging.data import recorded, seen_in_training, simulation
-    from offline_tools.judging.evaluate import judge, write_judgement
-    from offline_tools.judging.report import REPORT, open_folder, write_report
+    from offline_tools.judging.data import recorded, simulation
 
     if bool(data) == bool(simulated):
         raise InputError("give either --data or --simulated")
@@ -54,20 +53,19 @@ def evaluate(
         raise InputError(f"--compat is {compat!r}, expected {ULTRABONES}")
     images = simulation(simulated) if simulated else recorded(data or [], split, subset)
     console.print(images.sentence)
-    judgement = judge(
-        model, track(images, "images", console=console), with_compat=compat is not None
+    evaluation = judge_into(
+        out,
+        model,
+        images,
+        run=run,
+        with_compat=compat is not None,
+        examples=_sheet_of(model, examples, spacing) if examples is not None else (),
+        progress=lambda frames: track(frames, "images", len(images), console=console),
     )
-    note = seen_in_training(judgement.evaluation["model"]["contract"], images.description)
-    judgement.evaluation["data"] = {**images.description, "seen_in_training": note}
-    path = write_judgement(judgement, out)
-    _, evaluation, pictures = open_folder(out)
-    if examples is not None:
-        pictures["examples"] = _sheet_of(model, examples, spacing)
-    write_report(run, evaluation, pictures, out / REPORT)
-    _print_scores(evaluation)
-    if note:
+    print_scores(evaluation)
+    if note := evaluation["data"]["seen_in_training"]:
         console.print(f"note: {note}")
-    console.print(f"{path}: {len(judgement.frames)} images; report {REPORT}")
+    console.print(f"{out}: {len(images)} images; evaluation.json, report.html")
 
 
 def report(
@@ -158,7 +156,7 @@ def _sheet_of(model: Path, examples: Path, spacing_mm: float | None) -> list[tup
     return [(f"{len(found)} images{left_out}, {images.geometry}", jpeg(sheet(found)))]
 
 
-def _print_scores(evaluation: dict[str, Any]) -> None:
+def print_scores(evaluation: dict[str, Any]) -> None:
     """The three scores at 0.5 and 1 mm, in every way of counting that was asked for."""
     thresholds_mm = evaluation["thresholds_mm"]
     rows = {

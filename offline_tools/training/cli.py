@@ -59,13 +59,6 @@ def train(
     for line in prepared.lines:
         _say(line)
 
-    def show(result: EpochResult) -> None:
-        _say(
-            f"epoch {result.epoch}/{settings.epochs}  train {result.train_loss:.4f}  validation "
-            f"{result.validation_loss:.4f}  F1 {result.f1[0]:.3f} at 0.5 mm, {result.f1[1]:.3f} at "
-            f"1 mm  {result.seconds:.0f} s"
-        )
-
     from offline_tools.training.loop import train as run_training
 
     run_training(
@@ -77,9 +70,18 @@ def train(
         resume=resume,
         init=init,
         say=_say,
-        on_epoch=show,
+        on_epoch=lambda result: _say(epoch_line(result, settings.epochs)),
     )
     _say(f"run written to {out}")
+
+
+def epoch_line(result: EpochResult, n_epochs: int) -> str:
+    """One epoch for a person."""
+    return (
+        f"epoch {result.epoch}/{n_epochs}  train {result.train_loss:.4f}  validation "
+        f"{result.validation_loss:.4f}  F1 {result.f1[0]:.3f} at 0.5 mm, {result.f1[1]:.3f} at "
+        f"1 mm  {result.seconds:.0f} s"
+    )
 
 
 def _say(text: str) -> None:

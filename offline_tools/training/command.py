@@ -69,7 +69,8 @@ def prepare(
 ) -> Prepared:
     """Examples of the records (those in the split's "train", or all) and of simulated bones.
 
-    `without` names images that must not be trained on. Validation is the split's "val"; without a split, or with an empty "val", simulated images.
+    `without` names images that must not be trained on. Validation is the split's "val"; without a
+    split, or with an empty "val", simulated images.
 
     Raises
     ------

@@ -141,6 +141,7 @@ _DEFAULT = Preset(
         simulated=SimulatedSettings(n=300),
         line=LineSettings(weak=0.5, strong=0.9, close_gap_mm=1.0),
         epochs=24,
+        n_threads=1,
         ema_decay=0.995,
     ),
     source="The recipe of the network that ships with navapp, see docs/training-log.md.",
