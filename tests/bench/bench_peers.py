@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from unet import write_identity, write_unet
+from unet import write_identity, write_int8, write_unet
 
 from inference.segmenter import Segmenter
 from navapp.channels import LatestSlot
@@ -134,11 +134,14 @@ def measure(peer: str | None, seconds: float, n_repeats: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         unet, identity = Path(folder) / "unet.onnx", Path(folder) / "identity.onnx"
         n_weights = write_unet(unet, _NETWORK_PX, 2 * _SPACING_MM)
+        int8 = Path(folder) / "unet_int8.onnx"
+        write_int8(unet, int8, _NETWORK_PX)
         write_identity(identity, _NETWORK_PX, 2 * _SPACING_MM)
         ways: dict[str, Callable[[], Figures]] = {
             "navapp, receive": lambda: in_process(ours, seconds),
             "navapp, identity": lambda: in_process(ours, seconds, str(identity)),
             "navapp, U-Net": lambda: in_process(ours, seconds, str(unet)),
+            "navapp, U-Net int8": lambda: in_process(ours, seconds, str(int8)),
         }
         if peer is not None:
             fast = [peer, str(_HERE / "fast_client.py")]
@@ -177,6 +180,8 @@ def _derived(found: dict[str, Figures]) -> Figures:
             "ratio of U-Net rates to ONNXRuntime": ours_hz
             / found["FAST, U-Net, ONNXRuntime"]["images_hz"],
             "ratio of U-Net rates to OpenVINO": ours_hz
+            / found["FAST, U-Net, OpenVINO"]["images_hz"],
+            "the same with int8": found["navapp, U-Net int8"]["images_hz"]
             / found["FAST, U-Net, OpenVINO"]["images_hz"],
         }
     return derived

@@ -6,6 +6,7 @@ is part of the weights), transposed convolutions upwards, sigmoid: 1.94 million 
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 
 from inference.contract import Geometry, InputSpec, ModelContract, Normalisation, OutputSpec
 
@@ -54,6 +56,24 @@ def write_unet(path: Path, size_px: int, spacing_mm: float) -> int:
     net.nodes.append(helper.make_node("Sigmoid", [last], ["output"]))
     _save(path, net.nodes, net.initializers, size_px, spacing_mm)
     return sum(int(np.prod(tensor.dims)) for tensor in net.initializers)
+
+
+def write_int8(source: Path, path: Path, size_px: int) -> None:
+    """The same network with weights and activations in 8 bits, ranges from random images."""
+    rng = np.random.default_rng(1)
+    shape = (1, 1, size_px, size_px)
+    samples = iter([{"input": rng.random(shape, dtype=np.float32)} for _ in range(4)])
+
+    class Samples(CalibrationDataReader):
+        def get_next(self) -> Any:
+            return next(samples, None)
+
+    logging.disable(logging.WARNING)  # it advises to simplify a graph that is simple
+    quantize_static(
+        source, path, Samples(), activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+        per_channel=True,
+    )  # fmt: skip
+    logging.disable(logging.NOTSET)
 
 
 class _Net:
