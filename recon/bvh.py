@@ -160,7 +160,7 @@ def _find_nearest(
             else:
                 leaf = node - first_leaf
                 for k in range(leaf * n_triangles >> depth, (leaf + 1) * n_triangles >> depth):
-                    # Most triangles of a leaf are ruled out by their sphere, for a fifth of the cost.
+                    # Most triangles of a leaf are ruled out by their sphere, for less.
                     d_x, d_y = x - spheres_mm[k, 0], y - spheres_mm[k, 1]
                     d_z, reach = z - spheres_mm[k, 2], spheres_mm[k, 3] + best_root
                     if d_x * d_x + d_y * d_y + d_z * d_z >= reach * reach:
