@@ -198,9 +198,10 @@ def _see(
     best_cosine: NDArray[np.float32],
 ) -> None:
     """Count `image` for every part that one of its points is near to, once."""
+    is_one_way = len(towards) == 1
     for i in range(len(points_mm)):
         p_x, p_y, p_z = points_mm[i, 0], points_mm[i, 1], points_mm[i, 2]
-        t = i if len(towards) > 1 else 0
+        t = 0 if is_one_way else i
         t_x, t_y, t_z = towards[t, 0], towards[t, 1], towards[t, 2]
         c_x = int(np.floor((p_x - grid.low_mm[0]) / grid.cell_mm))
         c_y = int(np.floor((p_y - grid.low_mm[1]) / grid.cell_mm))
@@ -215,6 +216,8 @@ def _see(
                 # Cells that follow each other along z: their parts do too.
                 for k in range(grid.start[row + z_first], grid.start[row + z_last + 1]):
                     part = grid.part[k]
+                    if is_one_way and last_image[part] == image:
+                        continue  # seen by this image already, and from the same side
                     d_x, d_y = p_x - centres_mm[part, 0], p_y - centres_mm[part, 1]
                     d_z = p_z - centres_mm[part, 2]
                     if d_x * d_x + d_y * d_y + d_z * d_z > radius_mm * radius_mm:
