@@ -147,15 +147,13 @@ def insert_linear(
             f_z, f_y, f_x = z_at - z, y_at - y, x_at - x
             is_before = z < 0 or y < 0 or x < 0
             is_beyond = z + (f_z > 0.0) >= n_z or y + (f_y > 0.0) >= n_y or x + (f_x > 0.0) >= n_x
-            if not is_block and (is_before or is_beyond):
+            if is_before or is_beyond:
+                if is_block:
+                    _share_at_border(value, weight, z_at, y_at, x_at, pixels[v, u], mode, least)
                 continue
             for corner in range(8):
                 d_z, d_y, d_x = corner >> 2, (corner >> 1) & 1, corner & 1
                 at = slab + (d_z if axis == 0 else (d_y if axis == 1 else d_x))
-                if (is_before or is_beyond) and not (
-                    0 <= z + d_z < n_z and 0 <= y + d_y < n_y and 0 <= x + d_x < n_x
-                ):
-                    continue
                 share = (
                     (f_z if d_z else 1.0 - f_z)
                     * (f_y if d_y else 1.0 - f_y)
@@ -164,6 +162,28 @@ def insert_linear(
                 if first <= at < last and share > 0.0 and share >= least:
                     grey = pixels[v, u]
                     _compound(value, weight, z + d_z, y + d_y, x + d_x, grey, share, mode)
+
+
+@numba.njit(cache=True, nogil=True, inline="never")
+def _share_at_border(
+    value: Volume,
+    weight: Volume,
+    z_at: float,
+    y_at: float,
+    x_at: float,
+    grey: int,
+    mode: int,
+    least: float,
+) -> None:
+    """A pixel between voxels of which a block has some, into those."""
+    n_z, n_y, n_x = value.shape
+    z, y, x = int(np.floor(z_at)), int(np.floor(y_at)), int(np.floor(x_at))
+    for corner in range(8):
+        to_z, to_y, to_x = z + (corner >> 2), y + ((corner >> 1) & 1), x + (corner & 1)
+        if 0 <= to_z < n_z and 0 <= to_y < n_y and 0 <= to_x < n_x:
+            share = (1.0 - abs(to_z - z_at)) * (1.0 - abs(to_y - y_at)) * (1.0 - abs(to_x - x_at))
+            if share > 0.0 and share >= least:
+                _compound(value, weight, to_z, to_y, to_x, grey, share, mode)
 
 
 @numba.njit(cache=True, nogil=True)
