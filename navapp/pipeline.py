@@ -21,6 +21,7 @@ from navapp.scene import Scene
 from navapp.state import DropReason, LiveView
 from navapp.tally import Tally
 from tracking.messages import ImageFrame
+from tracking.transforms import Matrix
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,12 @@ class Pipeline:
     def _inserted(self, segmented: SegmentedFrame, match: Match, t_matched_s: float) -> LiveView:
         frame, line = segmented.frame, segmented.line
         A_target_pixel = match.T_target_probe @ self.equipment.calibration.A_probe_pixel
-        A_scene_pixel = self.scene.insert(line, A_target_pixel, match.target, frame.pixels.shape)
+        if not self.scene.is_inserting:
+            A_scene_pixel, _ = self.scene.place(A_target_pixel, match.target)
+            return self._dropped(segmented, DropReason.HELD, A_scene_pixel)
+        A_scene_pixel = self.scene.insert(
+            line, A_target_pixel, match.target, frame.pixels.shape, frame.stamps.t_match_s
+        )
         t_integrated_s = time.perf_counter()
         self.latency.add(Stage.RECONSTRUCT, t_matched_s, t_integrated_s)
         self.tally.image_processed(t_integrated_s)
@@ -111,17 +117,21 @@ class Pipeline:
             dropped=None,
             cloud_points_mm=self.scene.first_points_mm,
             t_integrated_s=t_integrated_s,
+            cloud_undone=self.scene.undone,
         )
 
-    def _dropped(self, segmented: SegmentedFrame, reason: DropReason) -> LiveView:
+    def _dropped(
+        self, segmented: SegmentedFrame, reason: DropReason, A_scene_pixel: Matrix | None = None
+    ) -> LiveView:
         self.tally.image_skipped(reason)
         return LiveView(
             frame=segmented.frame,
             line=segmented.line,
-            A_target_pixel=None,
+            A_target_pixel=A_scene_pixel,
             dropped=reason,
             cloud_points_mm=self.scene.first_points_mm,
             t_integrated_s=time.perf_counter(),
+            cloud_undone=self.scene.undone,
         )
 
     @contextmanager
