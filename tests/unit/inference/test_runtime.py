@@ -133,7 +133,7 @@ def test_a_network_that_answers_nan_gives_no_line(
     below = replace(contract, normalisation=replace(contract.normalisation, mean=1.1))
     segmenter = Segmenter(write_network(below.to_metadata(), operator="Log"), "cpu")
     plan = segmenter.prepare_for((640, 480), (0.08, 0.08), None)
-    with pytest.raises(InferenceError, match="returned a value that is not finite"):
+    with pytest.raises(InferenceError, match="returned values that are NaN or infinite"):
         segmenter.segment(np.full((480, 640), 255, np.uint8), plan)
 
 

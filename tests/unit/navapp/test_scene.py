@@ -19,7 +19,7 @@ SHAPE = (100, 400)
 def put(scene, z_mm, v_px=32.0, target="ct"):
     """An image across the bone at `z_mm`, its line 0.2 mm below the surface."""
     u = np.arange(50.0, 350.0)
-    line = BoneLine(np.column_stack((u, np.full_like(u, v_px))), np.ones(u.size, np.float32))
+    line = BoneLine(np.column_stack((u, np.full_like(u, v_px))), *2 * [np.ones(u.size, np.float32)])
     A_target_pixel = np.diag((0.1, 0.1, 1.0, 1.0))
     A_target_pixel[2, 3] = z_mm
     return scene.insert(line, A_target_pixel, target, SHAPE, t_s=z_mm / 10.0)
