@@ -73,5 +73,5 @@ $(VENV)/.demo: pyproject.toml constraints.txt | system $(BIN)/python
 
 $(VENV)/.test: pyproject.toml constraints.txt | system $(BIN)/python
 	@echo "Installing packages for training and tests into $(VENV) (once, some minutes) ..."
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[train,test]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[train,zoo,test]'
 	@touch $@ $(VENV)/.demo

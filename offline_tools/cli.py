@@ -155,8 +155,8 @@ def run(
         task = bar.add_task("frames", total=None)
         shown = Shown(
             say=say,
-            labels=lambda n, total: bar.update(task, completed=n, total=total),
-            images=lambda images, n_images: bar.track(images, total=n_images, task_id=task),
+            count=lambda n, total: bar.update(task, completed=n, total=total),
+            images=lambda images: bar.track(images, total=len(images), task_id=task),
             epoch=lambda result: say(epoch_line(result, settings.epochs)),
         )
         way = WholeWay(tuple(ct), tuple(sweep), out, calibration, registration, settings, workers)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from offline_tools.datasets.blocks import anatomy_folds
+from offline_tools.datasets.images import LabelledImage
 from offline_tools.datasets.records import Record, open_records
 from offline_tools.datasets.split import Split, read_split, write_split
 from offline_tools.datasets.splitting import DEFAULT_SHARES, split_by_donor, split_by_frame
@@ -15,7 +16,7 @@ from offline_tools.deploy.confidence import fit_confidence
 from offline_tools.deploy.export_onnx import export
 from offline_tools.errors import InputError
 from offline_tools.judging.command import judge_into
-from offline_tools.judging.data import recorded
+from offline_tools.judging.data import ImagesToJudge, recorded
 from offline_tools.judging.evaluate import evaluate
 from offline_tools.labeling import command as labeling
 from offline_tools.training import command as training
@@ -54,8 +55,8 @@ class Shown:
     """How the steps tell what they do."""
 
     say: Callable[[str], None]
-    labels: Callable[[int, int], None]
-    images: training.Progress
+    count: Callable[[int, int], None]
+    images: Callable[[ImagesToJudge], Iterable[LabelledImage]]
     epoch: Callable[[EpochResult], None]
 
 
@@ -87,7 +88,7 @@ def go(way: WholeWay, shown: Shown) -> dict[str, Any]:
         model,
         test,
         run=way.out / RUN,
-        progress=lambda images: shown.images(images, len(test)),
+        progress=lambda _: shown.images(test),
     )
 
 
@@ -114,7 +115,7 @@ def _label(way: WholeWay, shown: Shown) -> list[Record]:
             )
         )
         summary = labeling.run(
-            job, n_workers=way.n_workers, on_progress=shown.labels, draws_stages=False
+            job, n_workers=way.n_workers, on_progress=shown.count, draws_stages=False
         )
         for line in summary:
             shown.say(f"  {line}")
@@ -171,7 +172,7 @@ def _made_split(records: list[Record], seed: int) -> Split:
 
 
 def _train(way: WholeWay, shown: Shown, split: Path) -> None:
-    prepared = training.prepare(way.settings, [way.out / LABELLED], split, None, shown.images)
+    prepared = training.prepare(way.settings, [way.out / LABELLED], split, None, shown.count)
     for line in prepared.lines:
         shown.say(line)
     train(

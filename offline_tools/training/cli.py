@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import track
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from offline_tools.command_line import Data, console
 from offline_tools.training.presets import PRESETS
 
 if TYPE_CHECKING:
-    from offline_tools.datasets.images import LabelledImage
     from offline_tools.training.run_folder import EpochResult
 
 
@@ -45,17 +43,24 @@ def train(
 ) -> None:
     """Train a network on recorded and simulated images."""
     from offline_tools.training import command
+    from offline_tools.training.run_folder import check_free
 
+    check_free(out, resume)  # before the images are prepared
     settings, source = command.recipe(preset, config)
     given = {"simulated.n": simulated, "epochs": epochs, "seed": seed}
     settings = settings.changed(given, "command line")
     _say(source)
     _say(command.summary(settings))
 
-    def progress(images: Iterable[LabelledImage], n_images: int) -> Iterable[LabelledImage]:
-        return track(images, "images", n_images, console=console)
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console
+    ) as bar:
+        task = bar.add_task("images")
 
-    prepared = command.prepare(settings, data, split, cache, progress, without or ())
+        def count(n_done: int, n_images: int) -> None:
+            bar.update(task, completed=n_done, total=n_images)
+
+        prepared = command.prepare(settings, data, split, cache, count, without or ())
     for line in prepared.lines:
         _say(line)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from offline_tools.command_line import DATA_CREDIT, made_with
 from offline_tools.datasets.cache import cached_examples
@@ -24,12 +24,7 @@ from offline_tools.training.settings import TrainSettings, read_settings
 
 _N_SIMULATED_VALIDATION = 20  # from seeds that training never sees
 
-
-class Progress(Protocol):
-    """Shows how far a loop over images is."""
-
-    def __call__(self, images: Iterable[LabelledImage], n_images: int) -> Iterable[LabelledImage]:
-        """The same images."""
+OnImage = Callable[[int, int], None]  # how many images are done, and of how many
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +59,7 @@ def prepare(
     data: Sequence[Path],
     split_path: Path | None,
     cache: Path | None,
-    progress: Progress = lambda images, n_images: images,
+    on_image: OnImage = lambda n_done, n_images: None,
     without: Sequence[str] = (),
 ) -> Prepared:
     """Examples of the records (those in the split's "train", or all) and of simulated bones.
@@ -80,7 +75,7 @@ def prepare(
     records = open_records(data)
     simulated = SimulatedImages(FIRST_TRAINING_SEED, settings.simulated.n)
     sources: list[ImageSource] = [*records, simulated]
-    examples = _examples(sources, settings, cache, progress)
+    examples = _examples(sources, settings, cache, on_image)
     recorded = [name for record in records for name in record.names]
     if absent := sorted(set(without).difference(recorded)):
         raise InputError(f"--without {absent[0]}: no image of that name in the data")
@@ -92,34 +87,35 @@ def prepare(
         how = f"{len(validation)} images of the split's val"
     else:
         painted = SimulatedImages(FIRST_VALIDATION_SEED, _N_SIMULATED_VALIDATION)
-        validation = _examples([painted], settings, None, lambda images, n_images: images)
+        validation = _examples([painted], settings, None, on_image)
         why = "no --split" if split is None else "the split's val is empty"
         how = f"{len(validation)} simulated images ({why})"
-    donors = sorted({record.donor for record in records})
-    return Prepared(
-        training,
-        validation,
-        {
-            "data": {
-                "records": {f"{r.specimen}/{r.record}": r.sha256 for r in records},
-                "donors": donors,
-                "n_recorded": len(chosen),
-                "without": list(without),
-                "n_simulated": settings.simulated.n,
-                "validation": how,
-                "n_validation": len(validation),
-                "credit": DATA_CREDIT,
-            },
-            "split": None if split is None else _described(split, split_path),
-            "made_with": made_with(),
+    n_donors = len({record.donor for record in records})
+    left_out = [
+        f"{record.specimen}/{record.record}: {_counted(len(record.problems), 'image')} left out, "
+        f"such as {record.problems[0]}"
+        for record in records
+        if record.problems
+    ]
+    used = (
+        f"{len(chosen)} recorded images of {_counted(n_donors, 'donor')} and "
+        f"{len(simulated.names)} simulated ones to train; validation: {how}"
+    )
+    description = {
+        "data": {
+            "records": {f"{r.specimen}/{r.record}": r.sha256 for r in records},
+            "n_donors": n_donors,
+            "n_recorded": len(chosen),
+            "without": list(without),
+            "n_simulated": len(simulated.names),
+            "n_validation": len(validation),
+            "validation": how,
+            "credit": DATA_CREDIT,
         },
-        (
-            *(f"{r.specimen}/{r.record}: {len(r.problems)} images left out, such as {r.problems[0]}"
-              for r in records if r.problems),
-            f"{len(chosen)} recorded images of {len(donors)} donors and {settings.simulated.n} "
-            f"simulated ones to train; validation: {how}",
-        ),
-    )  # fmt: skip
+        "split": None if split is None else _described(split, split_path),
+        "made_with": made_with(),
+    }
+    return Prepared(training, validation, description, (*left_out, used))
 
 
 def summary(settings: TrainSettings) -> str:
@@ -137,15 +133,22 @@ def summary(settings: TrainSettings) -> str:
 
 
 def _examples(
-    sources: Sequence[ImageSource],
-    settings: TrainSettings,
-    cache: Path | None,
-    progress: Progress,
+    sources: Sequence[ImageSource], settings: TrainSettings, cache: Path | None, on_image: OnImage
 ) -> Examples:
     if cache is not None:
-        return cached_examples(sources, settings.contract(), cache)
+        return cached_examples(sources, settings.contract(), cache, on_image)
     n_images = sum(len(source.names) for source in sources)
-    return Examples.of(progress(images_of(sources), n_images), settings.contract())
+
+    def images() -> Iterator[LabelledImage]:
+        for n_done, image in enumerate(images_of(sources), 1):
+            yield image
+            on_image(n_done, n_images)
+
+    return Examples.of(images(), settings.contract())
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
 def _described(split: Split, path: Path | None) -> dict[str, Any]:

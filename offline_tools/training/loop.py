@@ -18,18 +18,19 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from offline_tools.datasets.examples import Examples
 from offline_tools.errors import InputError, WorkError
 from offline_tools.training.augmentation import augment
 from offline_tools.training.losses import loss_terms
 from offline_tools.training.networks import build_network, initial_network
+from offline_tools.training.optimisation import averaged, make_optimiser
 from offline_tools.training.order import epoch_order, epoch_seed
 from offline_tools.training.run_folder import (
     CHECKPOINT_NAME,
     LAST_NAME,
     EpochResult,
+    check_free,
     load_weights,
     read_description,
     read_state,
@@ -81,10 +82,8 @@ def train(
         )
     identity = {"settings": settings.model_dump(mode="json"), "names": _names_sha256(examples)}
     last = run / LAST_NAME
-    is_begun = last.exists()
-    if is_begun and not resume:
-        raise InputError(f"run {run}: holds a training already; --resume continues it")
-    state = _checked_state(last, identity) if is_begun else None
+    check_free(run, resume)
+    state = _checked_state(last, identity) if last.exists() else None
     training = _Training(examples, validation, settings, init, state)
     n_weights = sum(weight.numel() for weight in training.kept.parameters())
     say(
@@ -153,8 +152,8 @@ class _Training:
             self.initial_weights = init.name
         # Channels last is twice as fast on a CPU.
         self._network = network.to(device, memory_format=torch.channels_last)
-        self._averaged = _average(self._network, settings.ema_decay)
-        self._optimiser = _optimiser(self._network, settings)
+        self._averaged = averaged(self._network, settings.ema_decay)
+        self._optimiser = make_optimiser(self._network, settings.optimiser)
         self._scaler = torch.amp.GradScaler(device.type, enabled=settings.amp == "float16")
         self.results: list[EpochResult] = []
         self.best: EpochResult | None = None
@@ -279,36 +278,6 @@ def _device(settings: TrainSettings) -> torch.device:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
     return torch.device("cuda" if use_cuda else "cpu")
-
-
-def _optimiser(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    chosen = settings.optimiser
-    kind = torch.optim.Adam if chosen.kind == "adam" else torch.optim.AdamW
-    return kind(
-        network.parameters(),
-        lr=chosen.learning_rate,
-        betas=chosen.betas,
-        weight_decay=chosen.weight_decay,
-    )
-
-
-def _average(network: nn.Module, decay: float | None) -> AveragedModel | None:
-    """Of the network's weights over the steps to come; None where they are not averaged."""
-    if decay is None:
-        return None
-    return AveragedModel(network, avg_fn=_moving_average(decay), use_buffers=True)
-
-
-def _moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """Exponential average that forgets the first, random weights sooner than `decay` says."""
-
-    def update(mean: Tensor, current: Tensor, n_averaged: Tensor) -> Tensor:
-        if not current.is_floating_point():  # batch normalisation counts its batches
-            return current
-        n = int(n_averaged)
-        return torch.lerp(current, mean, min(decay, (1 + n) / (10 + n)))
-
-    return update
 
 
 def _checked_state(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:

@@ -76,6 +76,12 @@ class EpochResult:
         )
 
 
+def check_free(run: Path, resume: bool) -> None:
+    """Raises InputError where a training lies in `run` that is not meant to be continued."""
+    if (run / LAST_NAME).exists() and not resume:
+        raise InputError(f"run {run}: holds a training already; --resume continues it")
+
+
 def write_log(run: Path, results: Sequence[EpochResult]) -> None:
     """`log.csv` as a whole, so that a line is never half there or there twice."""
     text = io.StringIO(newline="")

@@ -103,7 +103,7 @@ def _dotted(path: Path) -> str:
             ("PySide6", "pyqtgraph", "OpenGL", "torch", "open3d", "onnx"),
         ),
         ("import navapp.cli", ("numpy", "numba", "onnxruntime", "PySide6", "torch")),
-        ("import offline_tools.cli", ("torch", "PySide6", "onnx")),
+        ("import offline_tools.cli", ("torch", "torchvision", "PySide6", "onnx")),
         ("import navapp.gui.app", ("torch", "open3d")),
     ],
 )
