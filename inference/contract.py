@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+import numpy as np
 import onnxruntime
+from numpy.typing import NDArray
 
 from inference.errors import ModelError
 
 CONTRACT_VERSION = "1"
+PRECISIONS = ("float32", "float16", "int8")
 _PREFIX = "navapp."
+_OPTIONAL = ("line", "confidence", "precision")  # files of before lack them
 
 # How ONNX writes (in protobuf: field 1, 8 characters, field 2) that a tensor lies in another file.
 # ONNX Runtime would look for it beside the working directory.
@@ -92,8 +97,70 @@ class Geometry:
 
 
 @dataclass(frozen=True, slots=True)
+class LineSpec:
+    """How the bone line is read from the probability; the defaults are what files without it mean.
+
+    Along each scan line, an image column ("columns") or a ray from the apex of a curved array
+    ("polar"), a run is what exceeds `weak` (None: the output's threshold). Runs that continue each
+    other from scan line to scan line make a fragment; it counts as bone if it exceeds `strong`
+    somewhere and is `narrowest_mm` wide. Where several runs are left, `choice` takes the heaviest
+    run, the run of the heaviest fragment, or the first, seen from the transducer.
+
+    `apex_mm` (right, down) is measured from the middle of the region's top edge: negative down is
+    above the image. Gaps of up to `close_gap_mm` inside a fragment are filled.
+    """
+
+    scan_lines: str = "columns"
+    apex_mm: tuple[float, float] | None = None
+    weak: float | None = None
+    strong: float = 0.0
+    choice: str = "run"
+    close_gap_mm: float = 0.0
+    narrowest_mm: float = 1.0
+
+    def __post_init__(self) -> None:
+        _require(self.scan_lines in ("columns", "polar"), "line.scan_lines", self.scan_lines)
+        is_polar = self.scan_lines == "polar"
+        _require(is_polar == (self.apex_mm is not None), "line.apex_mm", self.apex_mm)
+        if self.apex_mm is not None:
+            right_mm, down_mm = self.apex_mm
+            _require(math.isfinite(right_mm) and down_mm < 0.0, "line.apex_mm", self.apex_mm)
+        _require(self.weak is None or 0.0 < self.weak < 1.0, "line.weak", self.weak)
+        _require(0.0 <= self.strong < 1.0, "line.strong", self.strong)
+        _require(self.choice in ("run", "fragment", "first"), "line.choice", self.choice)
+        _require(0.0 <= self.close_gap_mm < math.inf, "line.close_gap_mm", self.close_gap_mm)
+        _require(0.0 <= self.narrowest_mm < math.inf, "line.narrowest_mm", self.narrowest_mm)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfidenceMap:
+    """From a point's peak probability to the share of such points that were right when judged.
+
+    Linear between its knots, constant beyond them; neither list ever falls.
+    """
+
+    peak: tuple[float, ...]
+    observed: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        for name, values in asdict(self).items():
+            is_share = all(0.0 <= value <= 1.0 for value in values)
+            _require(is_share and list(values) == sorted(values), f"confidence.{name}", values)
+        is_map = len(self.peak) == len(self.observed) > 0 and len(set(self.peak)) == len(self.peak)
+        _require(is_map, "confidence.peak", self.peak)
+
+    def __call__(self, peak: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The share observed for each peak (N,)."""
+        return np.interp(peak, self.peak, self.observed).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
 class ModelContract:
-    """All sections of the contract; `provenance` is for people and holds what was recorded."""
+    """All sections of the contract.
+
+    `precision` of the weights and `provenance` are for people: what goes in and comes out is
+    float32 in any case. Without a `confidence` section a point's confidence is its peak.
+    """
 
     arch: str
     intended_use: str
@@ -101,12 +168,22 @@ class ModelContract:
     normalisation: Normalisation
     output: OutputSpec
     geometry: Geometry
+    line: LineSpec = field(default_factory=LineSpec)
+    confidence: ConfidenceMap | None = None
+    precision: str = "float32"
     provenance: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        _require(self.precision in PRECISIONS, "precision", self.precision)
+
     def to_metadata(self) -> dict[str, str]:
-        """As ONNX `metadata_props`."""
+        """As ONNX `metadata_props`; an absent section is left out."""
         sections = {"contract_version": CONTRACT_VERSION, **asdict(self)}
-        return {_PREFIX + name: json.dumps(value) for name, value in sections.items()}
+        return {
+            _PREFIX + name: json.dumps(value)
+            for name, value in sections.items()
+            if value is not None
+        }
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str], model: str) -> Self:
@@ -123,7 +200,11 @@ class ModelContract:
                 "export it with `offline-tools export`"
             )
         try:
-            sections = {f.name: json.loads(metadata[_PREFIX + f.name]) for f in fields(cls)}
+            sections = {
+                f.name: json.loads(metadata[_PREFIX + f.name])
+                for f in fields(cls)
+                if f.name not in _OPTIONAL or _PREFIX + f.name in metadata
+            }
             version = json.loads(metadata[version_key])
             if version != CONTRACT_VERSION:
                 raise ModelError(
@@ -137,6 +218,13 @@ class ModelContract:
                 normalisation=_section(Normalisation, sections["normalisation"]),
                 output=_section(OutputSpec, sections["output"]),
                 geometry=_section(Geometry, sections["geometry"]),
+                line=_section(LineSpec, sections.get("line", {})),
+                confidence=(
+                    _section(ConfidenceMap, sections["confidence"])
+                    if "confidence" in sections
+                    else None
+                ),
+                precision=str(sections.get("precision", PRECISIONS[0])),
                 provenance=dict(sections["provenance"]),
             )
         except KeyError as error:
@@ -164,7 +252,7 @@ def read_model(path: Path) -> bytes:
 
 
 def open_model(
-    path: Path, content: bytes, providers: list[str], options: onnxruntime.SessionOptions
+    path: Path, content: bytes, providers: list[Any], options: onnxruntime.SessionOptions
 ) -> tuple[onnxruntime.InferenceSession, ModelContract]:
     """Session and contract of a network file's bytes; `path` names it in errors.
 
@@ -180,7 +268,7 @@ def open_model(
             content, options, providers=providers, enable_fallback=0
         )
     except Exception as error:  # noqa: BLE001  ONNX Runtime's own classes share no public base
-        reason = str(error).splitlines()[0]
+        reason = _plain_reason(str(error).splitlines()[0])
         raise ModelError(f"model {path}: not an ONNX network that runs here ({reason})") from None
     contract = ModelContract.from_metadata(session.get_modelmeta().custom_metadata_map, str(path))
     _check_graph(session, contract, path)
@@ -192,6 +280,14 @@ def quiet_options() -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     return options
+
+
+def _plain_reason(said: str) -> str:
+    """What ONNX Runtime said, without its source files; of an opset only the numbers."""
+    opset = re.search(r"Opset (\d+) is under development.* till opset (\d+)", said)
+    if opset:
+        return f"it needs opset {opset[1]}, this ONNX Runtime knows opsets up to {opset[2]}"
+    return re.sub(r"\S*/onnxruntime_src/\S+ ", "", said)
 
 
 def _check_graph(

@@ -38,6 +38,10 @@ app = typer.Typer(
 ModelOption = Annotated[
     Path | None, typer.Option("--model", help="Network (.onnx); default: the one that ships.")
 ]
+ProviderOption = Annotated[
+    str | None,
+    typer.Option("--provider", help="auto, tensorrt, cuda or cpu; default: auto, the fastest."),
+]
 CtOption = Annotated[
     list[Path] | None, typer.Option("--ct", help="CT surface (STL, PLY, OBJ); may repeat.")
 ]
@@ -74,6 +78,7 @@ def demo(
     headless: HeadlessOption = False,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/demo"),
     model: ModelOption = None,
+    provider: ProviderOption = None,
     ct: CtOption = None,
     calibration: CalibrationOption = None,
     registration: RegistrationOption = None,
@@ -88,7 +93,7 @@ def demo(
 
     factor = _speed(speed)
     prepare_folder(out)
-    settings = _settings(None, model, ct, calibration, registration)
+    settings = _settings(None, model, ct, calibration, registration, provider)
     source: Sweep
     if sweep is None:
         source = simulated = SimulatedSweep()
@@ -139,6 +144,7 @@ def run(
     ] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for the results.")] = None,
     model: ModelOption = None,
+    provider: ProviderOption = None,
     ct: CtOption = None,
     calibration: CalibrationOption = None,
     registration: RegistrationOption = None,
@@ -155,6 +161,7 @@ def run(
         ct,
         calibration,
         registration,
+        provider,
         server={**(_address(server[0]) if server else {}), "reconnect": reconnect},
         more_servers=[_address(text) for text in (server or [])[1:]],
         results={"port": results_port},
@@ -234,6 +241,7 @@ def reconstruct(
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
     poses: PosesOption = "original",
     model: ModelOption = None,
+    provider: ProviderOption = None,
     ct: CtOption = None,
     calibration: CalibrationOption = None,
     registration: RegistrationOption = None,
@@ -246,7 +254,7 @@ def reconstruct(
     from tracking.sequences import open_sweep
 
     prepare_folder(out)
-    settings = _settings(None, model, ct, calibration, registration)
+    settings = _settings(None, model, ct, calibration, registration, provider)
     source = open_sweep(sweep, poses=poses)
     if source.n_images == 0:
         raise ConfigError(f"{sweep}: holds no images, so there is nothing to reconstruct")
@@ -453,6 +461,7 @@ def _settings(
     ct: list[Path] | None,
     calibration: Path | None,
     registration: Path | None,
+    provider: str | None = None,
     **sections: dict[str, Any] | list[Any],
 ) -> Settings:
     from navapp.config import load_settings
@@ -462,7 +471,8 @@ def _settings(
         "registration": registration,
         "ct": tuple(ct) if ct else None,
     }
-    return load_settings(config, {"model": {"path": model}, "geometry": geometry, **sections})
+    network = {"path": model, "provider": provider}
+    return load_settings(config, {"model": network, "geometry": geometry, **sections})
 
 
 def _window(

@@ -28,7 +28,7 @@ from recon.mesh_io import write_cloud_ply
 from recon.metrics import distance_stats, points_to_cloud
 from recon.point_cloud import CloudSnapshot
 from recon.section import visible_line
-from recon.surface import SurfaceDistance, TriangleMesh
+from recon.surface import TriangleMesh
 
 _PACKAGES = ("navapp", "numpy", "numba", "scipy", "onnxruntime-gpu", "open3d", "PySide6-Essentials")
 
@@ -49,9 +49,8 @@ def conclude(session: Session, *, startup_s: float, is_complete: bool) -> Result
     """Measure what the session built. The session has ended; its counts no longer change."""
     cloud = session.scene.snapshot()
     surface = session.surface
-    distance_mm = None
-    if surface is not None:
-        distance_mm = SurfaceDistance(surface).distances_mm(cloud.points_mm)
+    to_ct = session.scene.to_ct
+    distance_mm = None if to_ct is None else to_ct.distances_mm(cloud.points_mm)
     report = {
         "frame": session.scene.frame,
         "frames": _frames(session),
@@ -71,6 +70,7 @@ def conclude(session: Session, *, startup_s: float, is_complete: bool) -> Result
         "provider": session.equipment.segmenter.session.provider,
         "provider_reason": session.equipment.segmenter.session.provider_reason,
         "model": _model(session),
+        "model_swaps": [asdict(swap) for swap in session.model_swaps],
         "calibration": _calibration(session),
         "ct": [str(path) for path in session.equipment.ct_paths],
         "warnings": list(session.warnings),
@@ -146,6 +146,7 @@ def summary(report: Mapping[str, Any]) -> str:
         f"cloud      {report['points']} points in frame {report['frame']}",
         f"provider   {report['provider']} ({report['provider_reason']})",
         f"measured   with {', '.join([report['calibration']['source'], *report['ct']])}",
+        *(f"network    {_swap_line(swap)}" for swap in report["model_swaps"]),
         *(f"warning    {sentence}" for sentence in report["warnings"]),
     ]
     recording = report["recording"]
@@ -166,6 +167,11 @@ def summary(report: Mapping[str, Any]) -> str:
     else:
         lines.append(f"to CT      not measured: {report['ct_distance_reason']}")
     return "\n".join(lines)
+
+
+def _swap_line(swap: Mapping[str, Any]) -> str:
+    outcome = "took over" if swap["problem"] is None else f"not used: {swap['problem']}"
+    return f"{swap['name']} {outcome} (at {swap['t_s']:.1f} s)"
 
 
 def _frames(session: Session) -> dict[str, Any]:

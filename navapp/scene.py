@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from inference.postprocess import BoneLine
 from recon.back_projection import back_project
-from recon.point_cloud import CloudSnapshot, PointCloud
+from recon.coverage import SurfaceCoverage
+from recon.point_cloud import CloudChanges, CloudSnapshot, PointCloud
+from recon.scan_speed import ScanSpeed, SpeedGauge
+from recon.surface import SurfaceDistance, TriangleMesh
 from tracking.calibration import Registration
 from tracking.transforms import Matrix
 
-# Undo by sweep comes with the recording workflow; until then a session is one sweep.
-_SWEEP = 1
+_PLACED = 15  # numbers that say where an image was: 12 of its affine, width, height, points
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +33,30 @@ class PlacedFrame:
 class Scene:
     """The cloud in one frame: "ct" where a way from the probe to CT is known, else "reference".
 
-    One thread inserts; any thread reads.
+    One thread inserts; any thread reads, starts and stops sweeps, and undoes them. A sweep is the
+    time from insertion on to insertion off. Insertion is on from the beginning: that is sweep 1.
+    The number of a sweep that was undone is not given again.
     """
 
-    def __init__(self, voxel_size_mm: float, registration: Registration | None) -> None:
+    def __init__(
+        self,
+        voxel_size_mm: float,
+        registration: Registration | None,
+        surface: TriangleMesh | None = None,
+    ) -> None:
         self.voxel_size_mm = voxel_size_mm
         self._cloud = PointCloud(voxel_size_mm)
         self._registration = registration
-        # Where every integrated image was: 12 numbers of its affine, then width, height, points.
-        # Flat, because a session of hours has hundreds of thousands of them.
+        self._distance = SurfaceDistance(surface) if surface else None
+        self._coverage = SurfaceCoverage(surface) if surface else None
+        self._speed = SpeedGauge()
+        # Where every integrated image was. Flat, because a session of hours has hundreds of
+        # thousands of them; and where in it each sweep began that holds an image.
         self._placed = array("d")
+        self._sweep_starts: list[tuple[int, int]] = []
         self._frame: str | None = None
+        self._sweep = 1
+        self._is_inserting = True
         self._lock = threading.Lock()
 
     def insert(
@@ -50,17 +65,95 @@ class Scene:
         A_target_pixel: Matrix,
         target: str,
         image_shape: tuple[int, ...],
+        t_s: float = float("nan"),
     ) -> Matrix:
-        """Put a line into the cloud; returns A_scene_pixel, where the image lies in the scene."""
-        A_scene_pixel, frame = self._to_scene(A_target_pixel, target)
+        """Put a line into the cloud, unless insertion is off.
+
+        Parameters
+        ----------
+        t_s : when the image was taken, for the speed of the scan; any clock, always the same
+
+        Returns
+        -------
+        A_scene_pixel, where the image lies in the scene.
+        """
+        A_scene_pixel, frame = self.place(A_target_pixel, target)
         points_mm = back_project(line.points_px, A_scene_pixel)
+        # The beam runs along the image's columns, away from the transducer.
+        towards_probe = -A_scene_pixel[:3, 1] / np.linalg.norm(A_scene_pixel[:3, 1])
         height, width = image_shape
         with self._lock:
-            self._cloud.insert(points_mm, line.confidence, _SWEEP)
+            if not self._is_inserting:
+                return A_scene_pixel
+            self._cloud.insert(
+                points_mm,
+                line.confidence,
+                self._sweep,
+                towards_probe=towards_probe,
+                surface=self._distance if frame == "ct" else None,
+            )
+            if not self._sweep_starts or self._sweep_starts[-1][0] != self._sweep:
+                self._sweep_starts.append((self._sweep, len(self._placed)))
+                if self._coverage is not None:
+                    self._coverage.begin_sweep()
+            if self._coverage is not None and frame == "ct":
+                self._coverage.add(points_mm, towards_probe)
+            self._speed.add(t_s, A_scene_pixel, (width, height))
             self._frame = frame
             self._placed.extend(A_scene_pixel[:3].ravel())
             self._placed.extend((width, height, len(points_mm)))
         return A_scene_pixel
+
+    def place(self, A_target_pixel: Matrix, target: str) -> tuple[Matrix, str]:
+        """A_scene_pixel of an image, and the scene's frame: "ct" or "reference"."""
+        if target == "reference" and self._registration is not None:
+            A_reference_pixel = A_target_pixel
+            return self._registration.T_ct_reference @ A_reference_pixel, "ct"
+        return A_target_pixel, target
+
+    @property
+    def is_inserting(self) -> bool:
+        return self._is_inserting
+
+    @property
+    def sweep(self) -> int:
+        """Number of the sweep that is running, or that ran last."""
+        return self._sweep
+
+    def start_sweep(self) -> int:
+        """Insertion on; returns the new sweep's number. While one is running, it is that one."""
+        with self._lock:
+            if not self._is_inserting:
+                self._sweep += 1
+                self._is_inserting = True
+                self._speed.clear()
+            return self._sweep
+
+    def stop_sweep(self) -> None:
+        """Insertion off."""
+        with self._lock:
+            self._is_inserting = False
+
+    def undo_sweep(self) -> int | None:
+        """Take the last sweep that holds an image away: cloud, coverage and frames are as if it
+        had never been. Repeated, the one before. While a sweep is running, a new one goes on.
+
+        Returns
+        -------
+        The number of that sweep, None where there is none.
+        """
+        with self._lock:
+            if not self._sweep_starts:
+                return None
+            sweep, start = self._sweep_starts.pop()
+            self._cloud.undo()
+            if self._coverage is not None:
+                self._coverage.undo()
+            del self._placed[start:]
+            self._speed.clear()
+            if self._is_inserting and sweep == self._sweep:
+                self._sweep += 1
+            return sweep
 
     @property
     def frame(self) -> str:
@@ -71,30 +164,57 @@ class Scene:
 
     @property
     def first_points_mm(self) -> NDArray[np.float32]:
-        """(n, 3), the first point of every voxel; read-only and append-only, for drawing."""
-        with self._lock:
-            return self._cloud.first_points_mm
+        """(n, 3), the first point of every voxel; read-only, for drawing. Rows are only added,
+        but for an undo: see `undone`."""
+        return self._cloud.first_points_mm
+
+    @property
+    def first_distances_mm(self) -> NDArray[np.float32]:
+        """(n,), their distance to the CT surface; NaN where the scene is not in its space."""
+        return self._cloud.first_distances_mm
+
+    @property
+    def undone(self) -> tuple[int, ...]:
+        """How many rows of `first_points_mm` each undo so far left standing, in their order."""
+        return self._cloud.undone
+
+    def changes_since(self, revision: int) -> CloudChanges:
+        """What a copy of the cloud as of `revision` lacks; fetch its chunks with `rows`."""
+        return self._cloud.changes_since(revision)
+
+    def rows(self, first: int, last: int) -> CloudSnapshot:
+        """Some voxels as they are now: counts, confidences, sweeps, distances."""
+        return self._cloud.rows(first, last)
 
     @property
     def n_voxels(self) -> int:
+        return self._cloud.n_voxels
+
+    @property
+    def coverage(self) -> SurfaceCoverage | None:
+        """Of the CT surface; None without one, or where the cloud is not in its space."""
+        return self._coverage if self.frame == "ct" else None
+
+    @property
+    def to_ct(self) -> SurfaceDistance | None:
+        """Distances to the CT surface; None without one, or where the cloud is not in its space."""
+        return self._distance if self.frame == "ct" else None
+
+    @property
+    def speed(self) -> ScanSpeed | None:
+        """Of the last half second of insertion."""
         with self._lock:
-            return self._cloud.n_voxels
+            return self._speed.reading() if self._is_inserting else None
 
     @property
     def placed_frames(self) -> tuple[PlacedFrame, ...]:
         with self._lock:
-            rows = np.array(self._placed).reshape(-1, 15)
+            rows = np.array(self._placed).reshape(-1, _PLACED)
         return tuple(_placed_frame(row) for row in rows)
 
     def snapshot(self) -> CloudSnapshot:
-        with self._lock:
-            return self._cloud.snapshot()
-
-    def _to_scene(self, A_target_pixel: Matrix, target: str) -> tuple[Matrix, str]:
-        if target == "reference" and self._registration is not None:
-            A_reference_pixel = A_target_pixel
-            return self._registration.T_ct_reference @ A_reference_pixel, "ct"
-        return A_target_pixel, target
+        """The cloud now; insertion goes on while it is copied."""
+        return self._cloud.snapshot()
 
 
 def _placed_frame(row: NDArray[np.float64]) -> PlacedFrame:

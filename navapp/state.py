@@ -25,6 +25,20 @@ class SessionState(Enum):
     FAILED = "failed"
 
 
+@dataclass(frozen=True, slots=True)
+class ModelSwap:
+    """One attempt to exchange the network of a running session.
+
+    `t_s` counts from the session's start; `problem` says why `name` could not be used, and then
+    the network before it runs on, None where it took over.
+    """
+
+    name: str
+    sha256: str | None
+    t_s: float
+    problem: str | None
+
+
 class DropReason(Enum):
     """Why a received image gave no points; the values are keys of `report.json`."""
 
@@ -35,7 +49,7 @@ class DropReason(Enum):
     STALE = "stale"  # older than the session allows when its turn came
     HELD = "held"  # insertion was on hold
     BAD_IMAGE = "bad_image"  # cannot be decoded, or does not fit the calibration
-    FAILED = "failed"  # the session ended with an error before or while it was looked at
+    FAILED = "failed"  # the network's output was no number, or an error ended the session
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +57,12 @@ class LiveView:
     """The newest frame that went through the engine, with everything needed to draw it.
 
     `A_target_pixel` puts the image in the cloud's frame ("ct" or "reference"), mm; None where no
-    pose was found, and then `dropped` says why. `cloud_points_mm` is (n, 3) float32, read-only
-    and append-only: the rows of an earlier view of the same session are its first rows.
-    `t_integrated_s` is `perf_counter()` when the points were in the cloud.
+    pose was found, and then `dropped` says why; an image that was held (insertion was off) has
+    both. `cloud_points_mm` is (n, 3) float32, read-only, and but for an undo append-only: the rows
+    of an earlier view of the same session are its first rows. `cloud_undone` says how many rows
+    each undo so far left: one who has drawn a view with k undos keeps at most the least of
+    `cloud_undone[k:]` of its rows. `t_integrated_s` is `perf_counter()` when the points were in
+    the cloud.
     """
 
     frame: ImageFrame
@@ -54,6 +71,7 @@ class LiveView:
     dropped: DropReason | None
     cloud_points_mm: NDArray[np.float32]
     t_integrated_s: float
+    cloud_undone: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +79,8 @@ class SessionStatus:
     """One consistent look at a session. Rates and latencies cover the last seconds, NaN if none.
 
     `detail` explains the state in a sentence; `tracking` does so for the poses ("tracking OK",
-    "Probe lost for 1.2 s"). `skipped` counts images without points by reason.
+    "Probe lost for 1.2 s"). `skipped` counts images without points by reason. `model` names the
+    network in use, `model_note` says what became of the last attempt to exchange it ("" if none).
     """
 
     state: SessionState
@@ -79,3 +98,5 @@ class SessionStatus:
     skipped: Mapping[DropReason, int]
     n_points: int
     frame: str
+    model: str = ""
+    model_note: str = ""

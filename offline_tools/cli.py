@@ -19,9 +19,9 @@ from typer.exceptions import TyperException
 from inference.errors import InferenceError
 from offline_tools.command_line import console
 from offline_tools.datasets.cli import check, overlay, split, stats
-from offline_tools.deploy.cli import export
+from offline_tools.deploy.cli import bench, export
 from offline_tools.errors import OfflineToolsError, WorkError
-from offline_tools.judging.cli import evaluate
+from offline_tools.judging.cli import compare, evaluate, predict, report
 from offline_tools.training.cli import train
 from recon.errors import ReconError
 from tracking.errors import TrackingError
@@ -32,7 +32,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (check, stats, overlay, split, train, export, evaluate):
+for command in (
+    check, stats, overlay, split, train, evaluate, report, predict, compare, export, bench,
+):  # fmt: skip
     app.command()(command)
 
 _DONE, _FAILED, _WRONG_INPUT, _INTERRUPTED = 0, 1, 2, 130
@@ -118,9 +120,54 @@ def ct_mesh(
     )
 
 
+@app.command()
+def run(
+    ct: Annotated[list[Path], typer.Option(help="Bone surface in CT space, mm; may repeat.")],
+    sweep: Annotated[list[Path], typer.Option(help="Sweep, or folder of sweeps; may repeat.")],
+    out: Annotated[Path, typer.Option(help="Folder for everything; continues there.")],
+    calibration: Annotated[Path | None, typer.Option(help="Default: the nearest one.")] = None,
+    registration: Annotated[
+        Path | None, typer.Option(help="The poses are of a reference: where it is in CT space.")
+    ] = None,
+    preset: Annotated[str, typer.Option(help="Recipe of the training.")] = "default",
+    epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    simulated: Annotated[int | None, typer.Option(min=0, help="Simulated images to add.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0)] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that label.")] = 1,
+) -> None:
+    """CT and tracked sweeps in, a network for `navapp run --model` out: label to report."""
+    from offline_tools.judging.cli import print_scores
+    from offline_tools.training.cli import epoch_line
+    from offline_tools.training.command import recipe
+    from offline_tools.whole_way import EVALUATION, MODEL, Shown, WholeWay, go
+
+    settings, source = recipe(preset, None)
+    given = {"simulated.n": simulated, "epochs": epochs, "seed": seed}
+    settings = settings.changed(given, "command line")
+    console.print(source)
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console
+    ) as bar:
+        task = bar.add_task("frames", total=None)
+        shown = Shown(
+            say=say,
+            count=lambda n, total: bar.update(task, completed=n, total=total),
+            images=lambda images: bar.track(images, total=len(images), task_id=task),
+            epoch=lambda result: say(epoch_line(result, settings.epochs)),
+        )
+        way = WholeWay(tuple(ct), tuple(sweep), out, calibration, registration, settings, workers)
+        evaluation = go(way, shown)
+    print_scores(evaluation)
+    say(f"{out / MODEL}: ready for `navapp run --model`; report in {out / EVALUATION}")
+
+
 def main() -> None:
     """Console entry: every expected error is one line and the right exit code."""
-    sys.exit(_door(_repeated(sys.argv[1:], "--data")))
+    sys.exit(_door(_repeated(_repeated(sys.argv[1:], "--data"), "--confidence")))
 
 
 def _repeated(arguments: list[str], option: str) -> list[str]:

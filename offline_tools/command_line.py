@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from importlib.metadata import version
@@ -23,6 +24,18 @@ Data = Annotated[
 def short_name(record: Path) -> str:
     """Specimen and record: says which one without saying where it lies."""
     return "/".join(record.resolve().parts[-2:])
+
+
+def machine() -> str:
+    """The processor and how many of its cores there are, for figures of speed."""
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        lines = info.read_text(encoding="utf-8", errors="replace").splitlines()
+        name = next(
+            (x.partition(":")[2].strip() for x in lines if x.startswith("model name")), name
+        )
+    return f"{name}, {os.cpu_count()} cores"
 
 
 def made_with() -> dict[str, Any]:

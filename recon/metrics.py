@@ -1,7 +1,11 @@
-"""The only definition of every reported distance and score."""
+"""The only definition of every reported distance and score.
+
+Of bone lines over many images `recon/line_metrics.py` makes shares by class and pools them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +15,9 @@ from scipy.spatial import cKDTree
 from recon.surface import SurfaceDistance, TriangleMesh, sample_surface
 
 Array = NDArray[np.float64]
+
+# 0 to 2 mm in steps of 0.1, as UltraBones100k reports them.
+THRESHOLDS_MM = tuple(k / 10 for k in range(21))
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,33 +165,51 @@ def line_scores(
     predicted_px: Array,
     truth_px: Array,
     spacing_mm: tuple[float, float],
-    thresholds_mm: tuple[float, ...],
+    thresholds_mm: Sequence[float] = THRESHOLDS_MM,
 ) -> LineScores:
     """Accuracy, completeness and F1 of a predicted line; a distance has to be below a threshold.
 
-    A prediction without points scores 0, so that silence is never better than a wrong line. Where
-    there is no bone and none is predicted all three are 1.
+    A prediction without points scores 0, so that silence is never better than a wrong line; so
+    does a line where there is no bone. Where there is no bone and none is predicted all three
+    are 1.
 
     Parameters
     ----------
     predicted_px, truth_px : (N, 2) and (M, 2) with (u, v)
     spacing_mm : (column, row)
     """
-    if not len(predicted_px) and not len(truth_px):
+    return scores_of_distances(
+        line_distance_mm(predicted_px, truth_px, spacing_mm),
+        line_distance_mm(truth_px, predicted_px, spacing_mm),
+        thresholds_mm,
+    )
+
+
+def scores_of_distances(
+    to_truth_mm: Array, from_truth_mm: Array, thresholds_mm: Sequence[float] = THRESHOLDS_MM
+) -> LineScores:
+    """`line_scores` of distances that are known: of predicted points (N,), of true ones (M,)."""
+    if not len(to_truth_mm) and not len(from_truth_mm):
         perfect = np.ones(len(thresholds_mm))
         return LineScores(perfect, perfect, perfect)
-    accuracy = _share_below(line_distance_mm(predicted_px, truth_px, spacing_mm), thresholds_mm)
-    completeness = _share_below(line_distance_mm(truth_px, predicted_px, spacing_mm), thresholds_mm)
+    accuracy = _share_below(to_truth_mm, thresholds_mm)
+    completeness = _share_below(from_truth_mm, thresholds_mm)
+    return LineScores(accuracy, completeness, harmonic_mean(accuracy, completeness))
+
+
+def harmonic_mean(accuracy: Array, completeness: Array) -> Array:
+    """F1, element by element; 0 where both are 0."""
     total = accuracy + completeness
-    f1 = np.divide(2.0 * accuracy * completeness, total, out=np.zeros_like(total), where=total > 0)
-    return LineScores(accuracy, completeness, f1)
+    return np.divide(
+        2.0 * accuracy * completeness, total, out=np.zeros_like(total), where=total > 0
+    )
 
 
 def _truth_points(truth: ArrayLike | TriangleMesh, sample_mm: float) -> ArrayLike:
     return sample_surface(truth, sample_mm) if isinstance(truth, TriangleMesh) else truth
 
 
-def _share_below(distances_mm: Array, thresholds_mm: tuple[float, ...]) -> Array:
+def _share_below(distances_mm: Array, thresholds_mm: Sequence[float]) -> Array:
     if not len(distances_mm):
         return np.zeros(len(thresholds_mm))
     return (distances_mm[:, None] < np.array(thresholds_mm)).mean(axis=0)

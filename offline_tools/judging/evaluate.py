@@ -3,40 +3,47 @@
 from __future__ import annotations
 
 import hashlib
-import math
+import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from inference.segmenter import Segmenter
+from offline_tools.command_line import machine
 from offline_tools.datasets.images import LabelledImage
 from offline_tools.errors import InputError
-from recon.metrics import LineScores, line_distance_mm, line_scores
+from offline_tools.html_page import jpeg
+from offline_tools.judging.clouds import SweepClouds
+from offline_tools.judging.compat import lenient_frame, lenient_summary
+from offline_tools.judging.frames import FRAMES, JudgedFrame, frames_table, judge_frame
+from offline_tools.judging.pictures import Gallery, KeptFrame
+from offline_tools.judging.summary import curves_table, summary
 
-THRESHOLDS_MM = (0.25, 0.5, 1.0, 2.0)
-_FAR_MM = 2.0
-
-# Beyond this incidence bone is often not visible at all: completeness up to it is what a network
-# can be held to.
-_SEEN_INCIDENCE_RAD = math.radians(60.0)
+EVALUATION = "evaluation.json"
+CURVES = "curves.csv"
+KEPT = ("worst", "random")
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
-    """One image: distances (mm) of its points to the label, and of its label to the points."""
+class Judgement:
+    """What judging gave: the numbers, every frame, and the frames worth looking at."""
 
-    scores: LineScores
-    to_label_mm: NDArray[np.float64]
-    from_label_mm: NDArray[np.float64]
-    incidence_rad: NDArray[np.float64]
+    evaluation: dict[str, Any]
+    frames: tuple[JudgedFrame, ...]
+    gallery: Gallery
 
 
 def evaluate(model: Path, images: Iterable[LabelledImage]) -> dict[str, Any]:
-    """`evaluation.json` of a network on labelled images, every image counted.
+    """`evaluation.json` of a network on labelled images; see `judge`."""
+    return judge(model, images).evaluation
+
+
+def judge(model: Path, images: Iterable[LabelledImage], *, with_compat: bool = False) -> Judgement:
+    """Judge a network on labelled images, every image counted. Images are read once.
+
+    `with_compat` adds the numbers that UltraBones100k's published code would give, as "compat";
+    all others stay strict.
 
     Raises
     ------
@@ -45,70 +52,81 @@ def evaluate(model: Path, images: Iterable[LabelledImage]) -> dict[str, Any]:
     """
     segmenter = Segmenter(model, "cpu")
     labels = hashlib.sha256()
-    judged = []
+    clouds, gallery = SweepClouds(), Gallery()
+    frames: list[JudgedFrame] = []
+    lenient = []
     for image in images:
+        if not frames:
+            segmenter.warm_up(image.plan(segmenter.contract))  # so that no frame pays for compiling
         labels.update(image.line.points_px.tobytes())
-        judged.append(_judge(segmenter, image))
-    if not judged:
-        raise InputError("nothing to evaluate: no image")
-    to_label_mm = np.concatenate([j.to_label_mm for j in judged])
-    from_label_mm = np.concatenate([j.from_label_mm for j in judged])
-    incidence_rad = np.concatenate([j.incidence_rad for j in judged])
-    finite_mm = to_label_mm[np.isfinite(to_label_mm)]
-    f1_at_half = [j.scores.f1[THRESHOLDS_MM.index(0.5)] for j in judged]
-    return {
-        "n_frames": len(judged),
-        "n_empty_prediction": sum(j.to_label_mm.size == 0 for j in judged),
-        "thresholds_mm": list(THRESHOLDS_MM),
-        "per_frame_mean": {
-            name: np.mean([getattr(j.scores, name) for j in judged], axis=0).tolist()
-            for name in ("accuracy", "completeness", "f1")
-        },
-        "pooled": _pooled(to_label_mm, from_label_mm),
-        "f1_at_0.5_p10": float(np.percentile(f1_at_half, 10)),
-        "completeness_at_1.0_incidence_le_60": _share(
-            from_label_mm[incidence_rad <= _SEEN_INCIDENCE_RAD] < 1.0
-        ),
-        "share_ge_2mm": _share(to_label_mm >= _FAR_MM),
-        "line_to_label_mm": {
-            "mean": float(np.mean(finite_mm)) if finite_mm.size else None,
-            "p95": float(np.percentile(finite_mm, 95)) if finite_mm.size else None,
-        },
+        frame, line = judge_frame(segmenter, image)
+        frames.append(frame)
+        clouds.add(image, line.points_px)
+        gallery.offer(image, frame, line)
+        if with_compat:
+            lenient.append(lenient_frame(image.pixels, line.points_px, image.line.points_px))
+    if not frames:
+        raise InputError("nothing to evaluate: no image with a label")
+    evaluation = {
+        **summary(frames),
+        **clouds.report(),
+        **({"compat": lenient_summary(lenient)} if with_compat else {}),
         "model": {
             "name": model.name,
             "sha256": segmenter.session.sha256,
             "arch": segmenter.contract.arch,
+            "contract": asdict(segmenter.contract),
+            "provider": segmenter.session.provider,
         },
         "labels_sha256": labels.hexdigest(),
     }
+    evaluation["latency_ms"]["machine"] = machine()
+    return Judgement(evaluation, tuple(frames), gallery)
 
 
-def _judge(segmenter: Segmenter, image: LabelledImage) -> _Judged:
-    found_px = segmenter.segment(image.pixels, image.plan(segmenter.contract)).line.points_px
-    label_px, spacing_mm = image.line.points_px, image.spacing_mm
-    return _Judged(
-        scores=line_scores(found_px, label_px, spacing_mm, THRESHOLDS_MM),
-        to_label_mm=line_distance_mm(found_px, label_px, spacing_mm),
-        from_label_mm=line_distance_mm(label_px, found_px, spacing_mm),
-        incidence_rad=image.line.incidence_rad,
-    )
+def write_judgement(judgement: Judgement, out: Path) -> Path:
+    """`evaluation.json`, `frames.csv`, `curves.csv` and the pictures; the first one's path.
+
+    The evaluation then names its pictures: "worst_frames" and "random_frames".
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    evaluation = judgement.evaluation
+    for kind in KEPT:
+        evaluation[f"{kind}_frames"] = _write_pictures(judgement, kind, out)
+    (out / FRAMES).write_text(frames_table(judgement.frames), encoding="utf-8")
+    (out / CURVES).write_text(curves_table(evaluation), encoding="utf-8")
+    path = out / EVALUATION
+    text = json.dumps(evaluation, indent=2, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
+    return path
 
 
-def _pooled(
-    to_label_mm: NDArray[np.float64], from_label_mm: NDArray[np.float64]
-) -> dict[str, list[float]]:
-    """Scores over the points of all images together."""
-    accuracy = np.array([_share(to_label_mm < limit) for limit in THRESHOLDS_MM])
-    completeness = np.array([_share(from_label_mm < limit) for limit in THRESHOLDS_MM])
-    total = accuracy + completeness
-    f1 = np.divide(2 * accuracy * completeness, total, out=np.zeros_like(total), where=total > 0)
-    return {
-        "accuracy": accuracy.tolist(),
-        "completeness": completeness.tolist(),
-        "f1": f1.tolist(),
-    }
+def _write_pictures(judgement: Judgement, kind: str, out: Path) -> list[dict[str, str]]:
+    """Overlays of the worst or random frames, as `worst/01.jpg` and so on."""
+    (out / kind).mkdir(exist_ok=True)
+    for old in (out / kind).glob("*.jpg"):
+        old.unlink()  # of an earlier evaluation with more frames
+    written = []
+    kept: list[KeptFrame] = getattr(judgement.gallery, kind)
+    for number, frame in enumerate(kept, start=1):
+        name = f"{kind}/{number:02d}.jpg"
+        (out / name).write_bytes(jpeg(frame.drawn(judgement.evaluation["otsu_threshold"])))
+        written.append({"name": frame.frame.name, "caption": frame.caption, "picture": name})
+    return written
 
 
-def _share(is_so: NDArray[np.bool_]) -> float:
-    """Part of the points for which it is so; 0 of none."""
-    return float(is_so.mean()) if is_so.size else 0.0
+def read_evaluation(path: Path) -> dict[str, Any]:
+    """An `evaluation.json`, named or in the folder named.
+
+    Raises
+    ------
+    InputError : no such file, or not one of ours.
+    """
+    path = path / EVALUATION if path.is_dir() else path
+    try:
+        evaluation = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as an evaluation: {error}") from None
+    if not isinstance(evaluation, dict) or "per_frame_mean" not in evaluation:
+        raise InputError(f"{path}: not an evaluation, expected that of `offline-tools evaluate`")
+    return evaluation

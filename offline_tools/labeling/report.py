@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from offline_tools.drawing import BLUE, GREEN, RED, YELLOW, canvas, draw_points
+from offline_tools.html_page import bars, embedded, jpeg
 from offline_tools.labeling.frame import FrameLabel, LabelSettings, Status, section_of
 from offline_tools.labeling.job import Inputs, LabelJob, load_inputs
 from offline_tools.labeling.journal import Journal
@@ -164,14 +163,9 @@ def _histograms(labels: Sequence[FrameLabel]) -> str:
 def _histogram(name: str, values: Array, n_bins: int = 24) -> str:
     width, height = 420, 150
     counts, edges = np.histogram(values, bins=n_bins, range=(0.0, max(float(values.max()), 1e-6)))
-    bars = "".join(
-        f'<rect x="{20 + k * 380 / n_bins:.1f}" width="{380 / n_bins - 1:.1f}" '
-        f'y="{120 - 90 * count / counts.max():.1f}" height="{90 * count / counts.max():.1f}" '
-        'fill="#4a7ab5"/>'
-        for k, count in enumerate(counts)
-    )
+    drawn = bars(counts, 20, 120, 380, 90, "#4a7ab5")
     return (
-        f'<svg width="{width}" height="{height}">{bars}<text x="20" y="16">{name}</text>'
+        f'<svg width="{width}" height="{height}">{drawn}<text x="20" y="16">{name}</text>'
         f'<text x="20" y="140">0</text><text x="350" y="140">{edges[-1]:.2f}</text></svg>'
     )
 
@@ -226,12 +220,10 @@ def _pictures(
         if not isinstance(frame, Frame):
             continue
         label = labels[index]
-        buffer = io.BytesIO()
-        Image.fromarray(overlay(inputs, frame, label, settings)).save(buffer, "JPEG", quality=85)
-        picture = base64.b64encode(buffer.getvalue()).decode()
+        picture = embedded(jpeg(overlay(inputs, frame, label, settings)))
         fate = label.reason or (f"repaired ({label.repaired})" if label.repaired else label.status)
         figures += (
-            f'<figure><img src="data:image/jpeg;base64,{picture}" alt="{fate}"><figcaption>'
+            f'<figure><img src="{picture}" alt="{fate}"><figcaption>'
             f"{inputs.frames[index].timestamp_ms}: {fate}, {label.echo_offset_mm:.2f} mm off the "
             "echo</figcaption></figure>"
         )

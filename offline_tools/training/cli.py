@@ -19,13 +19,16 @@ def train(
     data: Data,
     out: Annotated[Path, typer.Option(help="Folder of the run: log and checkpoints.")],
     preset: Annotated[
-        str | None, typer.Option(help=f"One of: {', '.join(PRESETS)}. Default: first.")
+        str | None, typer.Option(help=f"One of: {', '.join(PRESETS)}. Default: default.")
     ] = None,
     config: Annotated[
         Path | None, typer.Option(help="Settings in TOML instead of a preset.")
     ] = None,
     split: Annotated[
         Path | None, typer.Option(help="Train on its train, validate on its val.")
+    ] = None,
+    without: Annotated[
+        list[str] | None, typer.Option(help="Image not to train on; may repeat.")
     ] = None,
     simulated: Annotated[int | None, typer.Option(min=0, help="Simulated images to add.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1)] = None,
@@ -57,16 +60,9 @@ def train(
         def count(n_done: int, n_images: int) -> None:
             bar.update(task, completed=n_done, total=n_images)
 
-        prepared = command.prepare(settings, data, split, cache, count)
+        prepared = command.prepare(settings, data, split, cache, count, without or ())
     for line in prepared.lines:
         _say(line)
-
-    def show(result: EpochResult) -> None:
-        _say(
-            f"epoch {result.epoch}/{settings.epochs}  train {result.train_loss:.4f}  validation "
-            f"{result.validation_loss:.4f}  F1 {result.f1[0]:.3f} at 0.5 mm, {result.f1[1]:.3f} at "
-            f"1 mm  {result.seconds:.0f} s"
-        )
 
     from offline_tools.training.loop import train as run_training
 
@@ -79,9 +75,18 @@ def train(
         resume=resume,
         init=init,
         say=_say,
-        on_epoch=show,
+        on_epoch=lambda result: _say(epoch_line(result, settings.epochs)),
     )
     _say(f"run written to {out}")
+
+
+def epoch_line(result: EpochResult, n_epochs: int) -> str:
+    """One epoch for a person."""
+    return (
+        f"epoch {result.epoch}/{n_epochs}  train {result.train_loss:.4f}  validation "
+        f"{result.validation_loss:.4f}  F1 {result.f1[0]:.3f} at 0.5 mm, {result.f1[1]:.3f} at "
+        f"1 mm  {result.seconds:.0f} s"
+    )
 
 
 def _say(text: str) -> None:

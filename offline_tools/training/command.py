@@ -48,7 +48,7 @@ def recipe(preset: str | None, config: Path | None) -> tuple[TrainSettings, str]
         if preset is not None:
             raise InputError("give either --preset or --config")
         return read_settings(config), f"Settings of {config.name}."
-    name = preset or "first"
+    name = preset or "default"
     if name not in PRESETS:
         raise InputError(f"--preset is {name!r}, expected one of {', '.join(PRESETS)}")
     return PRESETS[name].settings, PRESETS[name].source
@@ -60,10 +60,12 @@ def prepare(
     split_path: Path | None,
     cache: Path | None,
     on_image: OnImage = lambda n_done, n_images: None,
+    without: Sequence[str] = (),
 ) -> Prepared:
     """Examples of the records (those in the split's "train", or all) and of simulated bones.
 
-    Validation is the split's "val"; without a split, or with an empty "val", simulated images.
+    `without` names images that must not be trained on. Validation is the split's "val"; without a
+    split, or with an empty "val", simulated images.
 
     Raises
     ------
@@ -75,7 +77,10 @@ def prepare(
     sources: list[ImageSource] = [*records, simulated]
     examples = _examples(sources, settings, cache, on_image)
     recorded = [name for record in records for name in record.names]
-    chosen = recorded if split is None else list(split.subsets["train"])
+    if absent := sorted(set(without).difference(recorded)):
+        raise InputError(f"--without {absent[0]}: no image of that name in the data")
+    candidates = recorded if split is None else split.subsets["train"]
+    chosen = [name for name in candidates if name not in without]
     training = examples.subset([*chosen, *simulated.names])
     if split is not None and split.subsets["val"]:
         validation = examples.subset(split.subsets["val"])
@@ -101,6 +106,7 @@ def prepare(
             "records": {f"{r.specimen}/{r.record}": r.sha256 for r in records},
             "n_donors": n_donors,
             "n_recorded": len(chosen),
+            "without": list(without),
             "n_simulated": len(simulated.names),
             "n_validation": len(validation),
             "validation": how,

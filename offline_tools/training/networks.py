@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -53,6 +53,46 @@ class SmallUNet(nn.Module):
         return self.head(x)
 
 
+class HalfUNet(nn.Module):
+    """U-Net at half the resolution of its input and output: the time is spent where it counts.
+
+    (N, 1, H, W) to logits of the same shape; H and W must be multiples of 32. The stem halves the
+    image, the head gives four logits per place, which are woven into the four pixels there. A
+    network of twice the width then takes little more than half the time of `SmallUNet`.
+    """
+
+    def __init__(self, widths: Sequence[int] = (32, 64, 96, 128, 192)) -> None:
+        super().__init__()
+        first = widths[0]
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, first, 4, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(first),
+            nn.ReLU(inplace=True),
+            _separable(first, first),
+        )
+        self.down = nn.ModuleList(
+            nn.Sequential(nn.MaxPool2d(2), _separable(n_in, n_out), _separable(n_out, n_out))
+            for n_in, n_out in pairwise(widths)
+        )
+        self.reduce = nn.ModuleList(
+            nn.Conv2d(n_below, n_skip, 1) for n_skip, n_below in reversed(list(pairwise(widths)))
+        )
+        self.up = nn.ModuleList(_separable(n_skip, n_skip) for n_skip in reversed(widths[:-1]))
+        self.head = nn.Conv2d(first, 4, 1)
+        nn.init.constant_(self.head.bias, -4.0)
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = self.stem(image)
+        skips = []
+        for down in self.down:
+            skips.append(x)
+            x = down(x)
+        for reduce, up, skip in zip(self.reduce, self.up, reversed(skips), strict=True):
+            enlarged = functional.interpolate(reduce(x), scale_factor=2, mode="bilinear")
+            x = up(skip + enlarged)
+        return functional.pixel_shuffle(self.head(x), 2)
+
+
 def _separable(n_in: int, n_out: int) -> nn.Sequential:
     """A 3x3 convolution per channel, then one that mixes the channels."""
     return nn.Sequential(
@@ -64,7 +104,10 @@ def _separable(n_in: int, n_out: int) -> nn.Sequential:
 
 
 # A new network needs one line here; its name goes into `run.json` and into the exported contract.
-BUILDERS: dict[str, Callable[[], nn.Module]] = {"depthwise-unet-16": SmallUNet}
+BUILDERS: dict[str, Callable[[], nn.Module]] = {
+    "depthwise-unet-16": SmallUNet,
+    "half-unet-32": HalfUNet,
+}
 
 
 def build_network(arch: str) -> nn.Module:

@@ -9,6 +9,7 @@ from offline_tools.training.settings import (
     AugmentationSettings,
     CosineSchedule,
     InputSettings,
+    LineSettings,
     LossSettings,
     OptimiserSettings,
     SimulatedSettings,
@@ -123,7 +124,31 @@ _ULTRABONES_PAPER = Preset(
     ),
 )
 
+# Chosen by leaving one block of bone out at a time; docs/training-log.md has what else was tried.
+_DEFAULT = Preset(
+    TrainSettings(
+        arch="half-unet-32",
+        loss=LossSettings(bce=5.0, dice=1.0),
+        optimiser=OptimiserSettings(kind="adamw", learning_rate=2e-3, weight_decay=1e-2),
+        schedule=CosineSchedule(warmup_epochs=2),
+        augmentation=AugmentationSettings(
+            shear=0.0,
+            speckle=0.2,
+            speckle_axial_px=0.0,
+            speckle_lateral_px=0.0,
+            shadow_probability=0.4,
+        ),
+        simulated=SimulatedSettings(n=300),
+        line=LineSettings(weak=0.5, strong=0.9, close_gap_mm=1.0),
+        epochs=24,
+        n_threads=1,
+        ema_decay=0.995,
+    ),
+    source="The recipe of the network that ships with navapp, see docs/training-log.md.",
+)
+
 PRESETS = {
+    "default": _DEFAULT,
     "first": _FIRST,
     "ultrabones-readme": _ULTRABONES_README,
     "ultrabones-paper": _ULTRABONES_PAPER,

@@ -12,7 +12,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from inference.contract import Geometry, InputSpec, ModelContract, Normalisation, OutputSpec
+from inference.contract import (
+    Geometry,
+    InputSpec,
+    LineSpec,
+    ModelContract,
+    Normalisation,
+    OutputSpec,
+)
 from offline_tools.errors import InputError
 
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
@@ -139,6 +146,16 @@ class AugmentationSettings(_Section):
         return self
 
 
+class LineSettings(_Section):
+    """How the bone line is read from the probability; see `inference.contract.LineSpec`."""
+
+    weak: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+    strong: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    choice: Literal["run", "fragment", "first"] = "run"
+    close_gap_mm: NonNegative = 0.0
+    narrowest_mm: NonNegative = 1.0
+
+
 class SimulatedSettings(_Section):
     """Simulated images that join the recorded ones."""
 
@@ -161,6 +178,7 @@ class TrainSettings(_Section):
     ] = CosineSchedule()
     augmentation: AugmentationSettings = AugmentationSettings()
     simulated: SimulatedSettings = SimulatedSettings()
+    line: LineSettings = LineSettings()
     batch_size: Count = 8
     epochs: Count = 60
     ema_decay: Annotated[float, Field(gt=0.0, lt=1.0)] | None = 0.998
@@ -192,6 +210,7 @@ class TrainSettings(_Section):
             normalisation=Normalisation(scale=1.0 / 255.0, mean=spec.mean, std=spec.std),
             output=OutputSpec(name="probability", activation="none", threshold=0.5),
             geometry=Geometry(spacing_range_mm=spec.spacing_range_mm),
+            line=LineSpec(**self.line.model_dump()),
         )
 
     def changed(self, values: Mapping[str, Any], source: str = "settings") -> TrainSettings:

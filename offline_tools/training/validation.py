@@ -52,7 +52,7 @@ def _f1(
     spacing_mm = float(examples.network_spacing_mm[index])
     # Under this plan network pixels are image pixels.
     plan = InputPlan.for_image(contract, size_px, (spacing_mm, spacing_mm))
-    found = bone_line(probability, plan, contract.output.threshold)
+    found = bone_line(probability, plan, contract)
     label = examples.line(index)
     inside = ((label >= -0.5) & (label < np.array(size_px) - 0.5)).all(axis=1)
     return line_scores(found.points_px, label[inside], plan.spacing_mm, THRESHOLDS_MM).f1

@@ -55,9 +55,8 @@ class _Stream:
         self._images.setflags(write=False)
         self._A_target_pixel = np.diag((_SPACING_MM, _SPACING_MM, 1.0, 1.0))
         u = np.arange(100.0, 800.0)
-        self._line = BoneLine(
-            np.column_stack((u, 400 + 100 * np.sin(u / 90))), np.ones(u.size, dtype=np.float32)
-        )
+        points_px = np.column_stack((u, 400 + 100 * np.sin(u / 90)))
+        self._line = BoneLine(points_px, *2 * [np.ones(u.size, dtype=np.float32)])
 
     @property
     def views(self) -> _Stream:

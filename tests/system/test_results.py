@@ -41,7 +41,7 @@ def client(sender: ResultSender) -> Iterator[pyigtl.OpenIGTLinkClient]:
 
 def view(A_ct_pixel: Matrix | None) -> LiveView:
     frame = ImageFrame("Image", np.zeros((5, 6), np.uint8), Stamps(STAMP_S, 1.0), 1.0, (0.1, 0.2))
-    line = BoneLine(POINTS_PX, np.ones(3, np.float32))
+    line = BoneLine(POINTS_PX, *2 * [np.ones(3, np.float32)])
     reason = DropReason.NO_POSE if A_ct_pixel is None else None
     return LiveView(frame, line, A_ct_pixel, reason, np.zeros((0, 3), np.float32), 1.0)
 

@@ -36,7 +36,7 @@ from tracking.transforms import Matrix, apply
 
 _COLUMNS, _ROWS = 400, 320
 _SPACING_MM = (0.1, 0.15)
-_NO_LINE = BoneLine(np.empty((0, 2)), np.empty(0, dtype=np.float32))
+_NO_LINE = BoneLine(np.empty((0, 2)), *2 * [np.empty(0, dtype=np.float32)])
 _RUNNING = SessionStatus(
     state=SessionState.RUNNING,
     detail="all is well",
@@ -182,7 +182,7 @@ def _edge_image() -> tuple[NDArray[np.uint8], BoneLine]:
     first_white = np.round(160 + 60 * np.sin(u / 60)).astype(int)
     pixels = np.where(np.arange(_ROWS)[:, None] < first_white, 0, 255).astype(np.uint8)
     points_px = np.column_stack((u, first_white - 0.5)).astype(np.float64)
-    return pixels, BoneLine(points_px, np.ones(_COLUMNS, dtype=np.float32))
+    return pixels, BoneLine(points_px, *2 * [np.ones(_COLUMNS, dtype=np.float32)])
 
 
 def test_the_line_lies_on_the_edge_that_it_reports(stage: _Stage) -> None:
@@ -213,7 +213,9 @@ def test_a_gap_in_the_line_stays_open(stage: _Stage) -> None:
     pixels, line = _edge_image()
     keep = np.ones(_COLUMNS, dtype=bool)
     keep[150:200] = False
-    stage.show(_view(pixels, BoneLine(line.points_px[keep], line.confidence[keep])))
+    stage.show(
+        _view(pixels, BoneLine(line.points_px[keep], line.confidence[keep], line.peak[keep]))
+    )
     is_line = _is_colour(_grab(stage.window.image_view), style.BONE_FOUND).any(axis=0)
     to_screen = stage.window.image_view.screen_from_pixel()
     left, right = (int(to_screen.map(float(u), 0.0)[0]) for u in (152, 197))

@@ -34,15 +34,17 @@ def write_network(tmp_path: Path) -> Callable[..., Path]:
         metadata: dict[str, str],
         shape: tuple[int | str, ...] = (1, 1, 224, 256),
         operator: str = "Identity",
+        opset: int = 18,
+        dtype: str = "FLOAT",
     ) -> Path:
         tensors = [
-            onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+            onnx.helper.make_tensor_value_info(name, onnx.TensorProto.DataType.Value(dtype), shape)
             for name in ("image", "probability")
         ]
         node = onnx.helper.make_node(operator, ["image"], ["probability"])
         graph = onnx.helper.make_graph([node], "test", tensors[:1], tensors[1:])
         model = onnx.helper.make_model(
-            graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8
+            graph, opset_imports=[onnx.helper.make_opsetid("", opset)], ir_version=8
         )
         onnx.helper.set_model_props(model, metadata)
         path = tmp_path / "network.onnx"

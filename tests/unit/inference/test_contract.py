@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from inference.contract import ModelContract, read_contract
+from inference.contract import ConfidenceMap, LineSpec, ModelContract, read_contract
 from inference.errors import ModelError
 
 
@@ -51,6 +52,20 @@ def test_no_contract(write_network: Callable[..., Path]) -> None:
         ("normalisation", {"std": 0.0}, r"normalisation\.std is 0\.0"),
         ("output", {"activation": "softmax"}, r"output\.activation is 'softmax'"),
         ("output", {"threshold": 1.5}, r"output\.threshold is 1\.5"),
+        ("line", {"scan_lines": "spiral"}, r"line\.scan_lines is 'spiral'"),
+        ("line", {"scan_lines": "polar"}, r"line\.apex_mm is None"),
+        ("line", {"apex_mm": [0.0, -40.0]}, r"line\.apex_mm is \(0\.0, -40\.0\)"),
+        (
+            "line",
+            {"scan_lines": "polar", "apex_mm": [0.0, 5.0]},
+            r"line\.apex_mm is \(0\.0, 5\.0\)",
+        ),
+        ("line", {"weak": 0.0}, r"line\.weak is 0\.0"),
+        ("line", {"strong": 1.0}, r"line\.strong is 1\.0"),
+        ("line", {"choice": "lowest"}, r"line\.choice is 'lowest'"),
+        ("line", {"close_gap_mm": -1.0}, r"line\.close_gap_mm is -1\.0"),
+        ("line", {"narrowest_mm": float("inf")}, r"line\.narrowest_mm is inf"),
+        ("line", {"smoothing": 3}, "smoothing"),
         ("geometry", {"row_0": "far end"}, r"geometry\.row_0 is 'far end'"),
     ],
 )
@@ -59,6 +74,60 @@ def test_what_cannot_be_honoured_is_refused(
 ) -> None:
     with pytest.raises(ModelError, match=text):
         ModelContract.from_metadata(changed(contract, section, **values), "m.onnx")
+
+
+@pytest.mark.parametrize(
+    ("peak", "observed", "text"),
+    [
+        ([0.5, 0.4], [0.1, 0.2], r"confidence\.peak is \(0\.5, 0\.4\)"),
+        ([0.5, 0.5], [0.1, 0.2], r"confidence\.peak is \(0\.5, 0\.5\)"),
+        ([0.4, 0.5], [0.2, 0.1], r"confidence\.observed is \(0\.2, 0\.1\)"),
+        ([0.4, 0.5], [0.2, 1.1], r"confidence\.observed is \(0\.2, 1\.1\)"),
+        ([0.4], [0.2, 0.3], r"confidence\.peak is \(0\.4,\)"),
+        ([], [], r"confidence\.peak is \(\)"),
+        ([0.4], [float("nan")], r"confidence\.observed is \(nan,\)"),
+    ],
+)
+def test_a_confidence_that_is_no_rising_map_is_refused(
+    contract: ModelContract, peak: list[float], observed: list[float], text: str
+) -> None:
+    metadata = contract.to_metadata()
+    metadata["navapp.confidence"] = json.dumps({"peak": peak, "observed": observed})
+    with pytest.raises(ModelError, match=text):
+        ModelContract.from_metadata(metadata, "m.onnx")
+
+
+def test_files_of_before_mean_what_they_meant(contract: ModelContract) -> None:
+    metadata = contract.to_metadata()
+    assert "navapp.confidence" not in metadata
+    del metadata["navapp.line"], metadata["navapp.precision"]
+    found = ModelContract.from_metadata(metadata, "m")
+    assert found == contract
+    assert found.line == LineSpec(choice="run", close_gap_mm=0.0, narrowest_mm=1.0)
+    assert found.precision == "float32"
+
+
+def test_line_and_confidence_travel_with_the_model(contract: ModelContract) -> None:
+    full = replace(
+        contract,
+        line=LineSpec("polar", (1.5, -40.0), 0.3, 0.9, "fragment", 1.0, 2.0),
+        confidence=ConfidenceMap((0.3, 0.9), (0.1, 0.95)),
+        precision="int8",
+    )
+    assert ModelContract.from_metadata(full.to_metadata(), "m") == full
+
+
+def test_confidence_is_linear_between_knots_and_constant_beyond() -> None:
+    confidence = ConfidenceMap((0.4, 0.8), (0.2, 0.9))
+    peak = np.array([0.0, 0.4, 0.6, 0.8, 1.0], np.float32)
+    np.testing.assert_allclose(confidence(peak), [0.2, 0.2, 0.55, 0.9, 0.9], atol=1e-6)
+    assert confidence(peak).dtype == np.float32
+
+
+def test_unknown_precision(contract: ModelContract) -> None:
+    metadata = contract.to_metadata() | {"navapp.precision": '"int4"'}
+    with pytest.raises(ModelError, match="m cannot be honoured: precision is 'int4'"):
+        ModelContract.from_metadata(metadata, "m")
 
 
 def test_unknown_version(contract: ModelContract) -> None:
@@ -95,6 +164,23 @@ def test_graph_of_another_size_is_refused(
     path = write_network(contract.to_metadata(), shape)
     with pytest.raises(ModelError, match=r"its input is .* its contract says"):
         read_contract(path)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "word"), [("FLOAT16", r"tensor\(float16\)"), ("UINT8", r"tensor\(uint8\)")]
+)
+def test_graph_of_another_type_is_refused(
+    contract: ModelContract, write_network: Callable[..., Path], dtype: str, word: str
+) -> None:
+    with pytest.raises(ModelError, match=rf"its input is .*{word}.* its contract says"):
+        read_contract(write_network(contract.to_metadata(), dtype=dtype))
+
+
+def test_opset_from_the_future_is_refused_in_one_line(
+    contract: ModelContract, write_network: Callable[..., Path]
+) -> None:
+    with pytest.raises(ModelError, match=r"runs here \(it needs opset 99, .* opsets up to \d+\)$"):
+        read_contract(write_network(contract.to_metadata(), opset=99))
 
 
 def test_missing_file(tmp_path: Path) -> None:

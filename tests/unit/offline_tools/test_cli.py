@@ -114,7 +114,7 @@ def test_from_a_record_to_a_judged_network(
 ) -> None:
     pytest.importorskip("torch", reason="torch comes with the extra `train`")
     run, model, out = tmp_path / "run", tmp_path / "m.onnx", tmp_path / "judged"
-    train = ("train", "--data", str(short_record), "--out", str(run))
+    train = ("train", "--preset", "first", "--data", str(short_record), "--out", str(run))
     assert answer(monkeypatch, capsys, *train, "--epochs", "1", "--simulated", "2") == (0, "")
     assert answer(monkeypatch, capsys, "export", str(run), "--out", str(model)) == (0, "")
     judge = ("evaluate", "--model", str(model), "--data", str(short_record), "--out", str(out))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from recon.metrics import (
+    THRESHOLDS_MM,
     cloud_to_surface,
     completeness,
     line_distance_mm,
@@ -146,3 +147,12 @@ def test_completeness_of_a_mesh_is_a_share_of_its_area():
 def test_nothing_is_complete_with_an_empty_cloud():
     assert completeness(np.empty((0, 3)), [(0, 0, 0)], 1.0).share == 0.0
     assert math.isnan(completeness([(0, 0, 0)], np.empty((0, 3)), 1.0).share)
+
+
+def test_thresholds_are_those_of_the_paper():
+    assert len(THRESHOLDS_MM) == 21
+    assert (THRESHOLDS_MM[0], THRESHOLDS_MM[3], THRESHOLDS_MM[5], THRESHOLDS_MM[-1]) == (
+        0.0, 0.3, 0.5, 2.0,
+    )  # fmt: skip
+    scores = line_scores(line((0, 0)), line((0, 0)), SPACING_MM)
+    assert scores.f1.tolist() == [0.0] + [1.0] * 20  # no distance is below 0

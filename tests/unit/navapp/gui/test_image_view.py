@@ -11,7 +11,7 @@ _SPACING_MM = (0.1, 0.1)
 
 
 def _line(points: NDArray[np.float64]) -> BoneLine:
-    return BoneLine(points, np.ones(len(points), dtype=np.float32))
+    return BoneLine(points, *2 * [np.ones(len(points), dtype=np.float32)])
 
 
 def _starts(path: QPainterPath) -> list[float]:

@@ -30,10 +30,10 @@ def test_band_is_three_pixels_wide_around_the_line(plan: InputPlan) -> None:
     assert target[:, :60].max() == 0.0
 
 
-def test_band_and_bone_line_are_inverse(plan: InputPlan) -> None:
+def test_band_and_bone_line_are_inverse(plan: InputPlan, contract: ModelContract) -> None:
     u = np.arange(150.0, 450.0)
     line_px = np.column_stack((u, 200.0 + 40.0 * np.sin(u / 60.0)))
-    found = bone_line(target_band(line_px, plan), plan, 0.5).points_px
+    found = bone_line(target_band(line_px, plan), plan, contract).points_px
     inner = found[(found[:, 0] > 155) & (found[:, 0] < 445)]
     v = np.interp(inner[:, 0], line_px[:, 0], line_px[:, 1])
     assert len(inner) == 289
