@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+with contextlib.suppress(ImportError):
+    # Torch's exporter shows progress with it where it is installed; its monitor is a thread that
+    # ends with the process.
+    import tqdm
+
+    tqdm.tqdm.monitor_interval = 0
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
 
