@@ -80,7 +80,7 @@ def train(
             f"{len(examples)} images to train and {len(validation)} to validate with, expected "
             "some of each"
         )
-    identity = {"settings": settings.model_dump(mode="json"), "names": _names_sha256(examples)}
+    identity = {"settings": settings.model_dump(mode="json"), "examples": _examples_sha256(examples)}
     last = run / LAST_NAME
     check_free(run, resume)
     state = _checked_state(last, identity) if last.exists() else None
@@ -291,8 +291,8 @@ def _checked_state(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
     ]
     if differing:
         raise InputError(f"{path}: a training of other settings: {'; '.join(differing)}")
-    if state["names"] != identity["names"]:
-        raise InputError(f"{path}: a training on other images, expected the same")
+    if state["examples"] != identity["examples"]:
+        raise InputError(f"{path}: a training on other images or labels, expected the same")
     return state
 
 
@@ -307,8 +307,11 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _names_sha256(examples: Examples) -> str:
-    return hashlib.sha256("\n".join(examples.names).encode()).hexdigest()
+def _examples_sha256(examples: Examples) -> str:
+    """Of what is trained on: the images by name, their labels by value."""
+    digest = hashlib.sha256("\n".join(examples.names).encode())
+    digest.update(examples.lines.tobytes())
+    return digest.hexdigest()
 
 
 def _describe(run: Path, about: Mapping[str, Any], training: _Training) -> None:

@@ -9,10 +9,10 @@ import pytest
 
 pytest.importorskip("torch", reason="torch comes with the extra `train`")
 
-from inference.contract import read_contract  # noqa: E402
-from inference.segmenter import Segmenter  # noqa: E402
-from offline_tools import cli  # noqa: E402
-from tests.support.records import write_record  # noqa: E402
+from inference.contract import read_contract
+from inference.segmenter import Segmenter
+from offline_tools import cli
+from tests.support.records import write_record
 
 
 def go(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
