@@ -12,7 +12,7 @@ from inference.postprocess import BoneLine, bone_line
 from inference.preprocess import InputPlan
 from inference.runtime import NetworkSession
 
-_DEFAULT_MODEL = "bone_unet_small.onnx"
+_DEFAULT_MODEL = "bone_half_unet.onnx"
 
 
 def default_model_path() -> Path:

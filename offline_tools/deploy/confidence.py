@@ -49,7 +49,7 @@ def fit_confidence(evaluations: Sequence[dict[str, Any]]) -> ConfidenceMap:
 def _added(evaluations: Sequence[dict[str, Any]]) -> tuple[Array, Array, Array]:
     """Mean peak, number of points and number of right ones of each bin, over all evaluations."""
     try:
-        parts = [evaluation["confidence"]["peak"] for evaluation in evaluations]
+        parts = [evaluation["peak"] for evaluation in evaluations]
         edges = [np.array(part["edges"], dtype=np.float64) for part in parts]
         counts = [np.array((part["n"], part["n_within_0.5"]), dtype=np.float64) for part in parts]
         if not parts or any(not np.array_equal(edges[0], other) for other in edges):

@@ -80,7 +80,10 @@ def train(
             f"{len(examples)} images to train and {len(validation)} to validate with, expected "
             "some of each"
         )
-    identity = {"settings": settings.model_dump(mode="json"), "examples": _examples_sha256(examples)}
+    identity = {
+        "settings": settings.model_dump(mode="json"),
+        "examples": _examples_sha256(examples),
+    }
     last = run / LAST_NAME
     check_free(run, resume)
     state = _checked_state(last, identity) if last.exists() else None

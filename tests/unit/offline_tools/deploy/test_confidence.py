@@ -18,11 +18,11 @@ def evaluation(n: Any, share: Any) -> dict[str, Any]:
     n = np.broadcast_to(n, 50).astype(int)
     right = np.rint(n * np.broadcast_to(share, 50)).astype(int)
     counts = {"edges": EDGES.tolist(), "n": n.tolist(), "n_within_0.5": right.tolist()}
-    return {"confidence": {"peak": counts}}
+    return {"peak": counts}
 
 
 def one_bin(n: int, n_right: int) -> dict[str, Any]:
-    return {"confidence": {"peak": {"edges": [0, 1], "n": [n], "n_within_0.5": [n_right]}}}
+    return {"peak": {"edges": [0, 1], "n": [n], "n_within_0.5": [n_right]}}
 
 
 def test_a_rising_truth_is_found_within_a_few_hundredths() -> None:
@@ -57,7 +57,7 @@ def test_isotonic_fit_equals_the_minimax_formula() -> None:
     places = [3, 12, 21, 30, 39, 48]
     n, share = np.zeros(50), np.zeros(50)
     n[places], share[places] = rng.integers(50, 500, 6), rng.random(6)
-    counts = evaluation(n, share)["confidence"]["peak"]
+    counts = evaluation(n, share)["peak"]
     weight, right = np.array(counts["n"])[places], np.array(counts["n_within_0.5"])[places]
     fitted = [
         max(
