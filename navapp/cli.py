@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -82,6 +83,7 @@ def demo(
     from navapp.demo import for_simulation, serve, write_simulation
     from navapp.equipment import load_equipment
     from navapp.feeds import LiveFeed
+    from navapp.replay_server import ReplayServer
     from navapp.report import prepare_folder
     from recon.simulator import SimulatedSweep
     from tracking.sequences import Sweep, open_sweep
@@ -102,7 +104,13 @@ def demo(
         closes = not sys.stdin.isatty()
         title = f"navapp demo: {source.name}"
         window = None if headless else _window(title, out, stack, closes_itself=closes)
-        port = stack.enter_context(serve(source, factor))
+        if window is not None and not window.closes_itself:
+            # With somebody to look, the recording stays, and can be sought and played again.
+            served = ReplayServer(source, speed=factor)
+            window = replace(window, replay=served)
+            port = served.port
+        else:
+            port = stack.enter_context(serve(source, factor))
         # This port is gone with the demo: the saved settings keep the user's.
         server = settings.server.model_copy(update={"port": port})
         feed = LiveFeed(server, until_closed=True, gives_up=True)
@@ -410,7 +418,8 @@ def _run(
     mode = SessionMode(is_live=is_live, has_window=window is not None)
     session = Session(settings, equipment, feed, mode, recorder)
     with Interrupts() as interrupts:
-        ending = run_to_end(session, window, seconds, interrupts)
+        ending, session, last_folder = run_to_end(session, window, seconds, interrupts)
+        out = last_folder or out
         result = conclude(
             session,
             startup_s=session.t_started_s - _STARTED_S,
@@ -474,11 +483,11 @@ def _window(
     from navapp.live import WindowPlan
 
     if has_display():
-        return WindowPlan(title, closes_itself, screenshots=out)
+        return WindowPlan(title, closes_itself, out, screenshots=out)
     if needs_screen:
         raise ConfigError("no display: set DISPLAY, or use --headless")
     stack.enter_context(virtual_display())
-    return WindowPlan(title, closes_itself=True, screenshots=out)
+    return WindowPlan(title, closes_itself=True, folder=out, screenshots=out)
 
 
 def _speed(text: str) -> float | None:

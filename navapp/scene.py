@@ -13,10 +13,7 @@ from inference.postprocess import BoneLine
 from recon.back_projection import back_project
 from recon.point_cloud import CloudSnapshot, PointCloud
 from tracking.calibration import Registration
-from tracking.transforms import Matrix
-
-# Undo by sweep comes with the recording workflow; until then a session is one sweep.
-_SWEEP = 1
+from tracking.transforms import Matrix, apply, invert
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +39,7 @@ class Scene:
         # Flat, because a session of hours has hundreds of thousands of them.
         self._placed = array("d")
         self._frame: str | None = None
+        self._generation = 0
         self._lock = threading.Lock()
 
     def insert(
@@ -50,17 +48,74 @@ class Scene:
         A_target_pixel: Matrix,
         target: str,
         image_shape: tuple[int, ...],
+        sweep: int = 1,
     ) -> Matrix:
         """Put a line into the cloud; returns A_scene_pixel, where the image lies in the scene."""
-        A_scene_pixel, frame = self._to_scene(A_target_pixel, target)
-        points_mm = back_project(line.points_px, A_scene_pixel)
         height, width = image_shape
         with self._lock:
-            self._cloud.insert(points_mm, line.confidence, _SWEEP)
+            A_scene_pixel, frame = self._to_scene(A_target_pixel, target)
+            points_mm = back_project(line.points_px, A_scene_pixel)
+            self._cloud.insert(points_mm, line.confidence, sweep)
             self._frame = frame
             self._placed.extend(A_scene_pixel[:3].ravel())
             self._placed.extend((width, height, len(points_mm)))
         return A_scene_pixel
+
+    def clear(self) -> None:
+        """Begin anew with an empty cloud; where the images were is forgotten too."""
+        with self._lock:
+            self._cloud = PointCloud(self.voxel_size_mm)
+            self._placed = array("d")
+            self._generation += 1
+
+    def undo_last_sweep(self) -> int | None:
+        """Take out the voxels that the newest sweep found; its number, None of an empty cloud."""
+        with self._lock:
+            old = self._cloud.snapshot()
+            if not len(old.sweep):
+                return None
+            last = int(old.sweep.max())
+            self._cloud = PointCloud(self.voxel_size_mm)
+            for sweep in np.unique(old.sweep[old.sweep != last]):
+                rows = old.sweep == sweep
+                self._cloud.insert(old.points_mm[rows], old.confidence[rows], int(sweep))
+            self._generation += 1
+            return last
+
+    def register(self, registration: Registration) -> None:
+        """From here on the scene is in CT space, and what was built in the reference's moves there.
+
+        A later registration moves the scene again, from where the earlier one had put it.
+        """
+        with self._lock:
+            T_ct_scene = registration.T_ct_reference
+            if self._frame == "ct" and self._registration is not None:
+                T_ct_scene = T_ct_scene @ invert(self._registration.T_ct_reference)
+            old = self._cloud.snapshot()
+            self._cloud = PointCloud(self.voxel_size_mm)
+            for sweep in np.unique(old.sweep):
+                rows = old.sweep == sweep
+                points_ct_mm = apply(T_ct_scene, old.points_mm[rows])
+                self._cloud.insert(points_ct_mm, old.confidence[rows], int(sweep))
+            placed = np.array(self._placed).reshape(-1, 15)
+            if len(placed):
+                A_old = np.tile(np.eye(4), (len(placed), 1, 1))
+                A_old[:, :3] = placed[:, :12].reshape(-1, 3, 4)
+                placed[:, :12] = (T_ct_scene @ A_old)[:, :3].reshape(-1, 12)
+                self._placed = array("d", placed.ravel())
+            self._registration = registration
+            self._frame = "ct"
+            self._generation += 1
+
+    @property
+    def generation(self) -> int:
+        """Grows when rows of `first_points_mm` that were there are no more, or are elsewhere."""
+        with self._lock:
+            return self._generation
+
+    def place(self, A_target_pixel: Matrix, target: str) -> Matrix:
+        """A_scene_pixel of an image that gives no points."""
+        return self._to_scene(A_target_pixel, target)[0]
 
     @property
     def frame(self) -> str:
@@ -74,6 +129,16 @@ class Scene:
         """(n, 3), the first point of every voxel; read-only and append-only, for drawing."""
         with self._lock:
             return self._cloud.first_points_mm
+
+    def row_sweeps(self) -> NDArray[np.int32]:
+        """(n,), the sweep that found each row of `first_points_mm`."""
+        with self._lock:
+            return self._cloud.snapshot().sweep
+
+    def sweep_counts(self) -> dict[int, int]:
+        """How many voxels each sweep found first."""
+        sweeps, counts = np.unique(self.row_sweeps(), return_counts=True)
+        return dict(zip(sweeps.tolist(), counts.tolist(), strict=True))
 
     @property
     def n_voxels(self) -> int:

@@ -43,8 +43,9 @@ class LiveView:
     """The newest frame that went through the engine, with everything needed to draw it.
 
     `A_target_pixel` puts the image in the cloud's frame ("ct" or "reference"), mm; None where no
-    pose was found, and then `dropped` says why. `cloud_points_mm` is (n, 3) float32, read-only
-    and append-only: the rows of an earlier view of the same session are its first rows.
+    pose was found. `dropped` says why the image gave no points; while insertion is HELD an image
+    has its place all the same. `cloud_points_mm` is (n, 3) float32, read-only
+    and append-only: the rows of an earlier view of the same `cloud_generation` are its first rows.
     `t_integrated_s` is `perf_counter()` when the points were in the cloud.
     """
 
@@ -54,6 +55,7 @@ class LiveView:
     dropped: DropReason | None
     cloud_points_mm: NDArray[np.float32]
     t_integrated_s: float
+    cloud_generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,8 @@ class SessionStatus:
     """One consistent look at a session. Rates and latencies cover the last seconds, NaN if none.
 
     `detail` explains the state in a sentence; `tracking` does so for the poses ("tracking OK",
-    "Probe lost for 1.2 s"). `skipped` counts images without points by reason.
+    "Probe lost for 1.2 s"). `skipped` counts images without points by reason; `misfit` says why the
+    newest image does not fit the calibration.
     """
 
     state: SessionState
@@ -79,3 +82,24 @@ class SessionStatus:
     skipped: Mapping[DropReason, int]
     n_points: int
     frame: str
+    misfit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolState:
+    """One pose stream on the way from the probe: its tool, how old its last pose is, s."""
+
+    stream: str
+    tool: str
+    age_s: float
+    is_visible: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StreamState:
+    """What a server sends under one name: `kind` is "image" or "pose", `size_px` of images."""
+
+    name: str
+    kind: str
+    rate_hz: float
+    size_px: tuple[int, int] | None = None
