@@ -2,216 +2,393 @@
 
 from __future__ import annotations
 
+import math
+import mmap
+import threading
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from recon import cloud_kernels as kernels
+from recon.cloud_kernels import INDEX_LIMIT, Fill, Journal, Stamp, Table
 from recon.errors import ReconError
+from recon.surface import SurfaceDistance
 
-# A voxel's three indices share one 63-bit key, 21 bits each: 1,048,575 voxels to either side of
-# the origin, half a kilometre at 0.5 mm.
-_INDEX_BITS = 21
-_INDEX_LIMIT = (1 << (_INDEX_BITS - 1)) - 1
-_FREE = -1  # no key is negative
+# Address space is taken for so many voxels at once, so that nothing is ever moved while a session
+# grows: a cloud of 17 million voxels, 4 square metres of surface at 0.5 mm. The system gives the
+# memory, page by page, when it is first written to. Beyond it the tables double, which stalls.
+_RESERVED_VOXELS = 1 << 24
+_VOXELS_PER_BUCKET = 4  # a surface fills about half of a block of eight voxels
 
-_FIRST_SLOTS = 1 << 14  # a power of two; doubles when 60 % are taken
-_MAX_LOAD = 0.6
-# A search that passes this many slots makes the table grow early, so that none takes long. Linear
-# probing at 60 % needs it about once in a table of a million.
-_MAX_PROBES = 128
+_SAVED_ROWS = 1 << 12  # of one piece of the journal
+
+# Windows has no flags: its memory is private and anonymous by the -1 alone.
+_PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 
 _T = TypeVar("_T", bound=np.generic)
-
-
-class _Rows(NamedTuple):
-    """What is known of each voxel, in order of first hit; a tuple because Numba takes it whole."""
-
-    key: NDArray[np.int64]
-    sums: NDArray[np.float64]  # (n, 4): x, y, z in mm and confidence
-    n_points: NDArray[np.int64]
-    sweep: NDArray[np.int32]
-    first_mm: NDArray[np.float32]  # (n, 3)
 
 
 @dataclass(frozen=True, slots=True)
 class CloudSnapshot:
     """The cloud at one moment, one row per voxel in order of first hit; arrays are read-only.
 
-    `points_mm` (N, 3) float64 and `confidence` (N,) float64 are means over all points in the
-    voxel, `count` (N,) int64 says how many, `sweep` (N,) int32 which sweep hit it first.
+    `points_mm` (N, 3) float64, `confidence` (N,) float64 and `towards_probe` (N, 3) float32 are
+    means over all points in the voxel, `count` (N,) int64 says how many; the last one is shorter
+    than 1 where the probe came from several sides, and 0 where nobody said from where. `sweep` and
+    `last_sweep` (N,) int32 are the sweeps that hit the voxel first and last. `distance_mm` (N,)
+    float32 is how far its first point lies from the CT surface, NaN where that was not asked for.
     """
 
     points_mm: NDArray[np.float64]
     count: NDArray[np.int64]
     confidence: NDArray[np.float64]
     sweep: NDArray[np.int32]
+    last_sweep: NDArray[np.int32]
+    towards_probe: NDArray[np.float32]
+    distance_mm: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class CloudChanges:
+    """What happened to a cloud after an earlier revision, for one who keeps a copy of it.
+
+    Of the first points known then, the first `n_kept` stand; those that follow, to `n_voxels`, are
+    new. Counts and means may have changed in the rows of `chunks`: chunk k is rows k to k + 1
+    times `CHUNK_ROWS`.
+    """
+
+    revision: int
+    n_kept: int
+    n_voxels: int
+    chunks: NDArray[np.int64]
+
+
+CHUNK_ROWS = 1 << kernels.CHUNK_BITS
+
+
+class _Columns(NamedTuple):
+    """The first point of each voxel and its distance: written once, in the order of the rows."""
+
+    first_mm: NDArray[np.float32]
+    distance_mm: NDArray[np.float32]
+
+
+class _SweepStart(NamedTuple):
+    """Where a sweep began: what undo goes back to."""
+
+    sweep: int
+    epoch: int
+    fill: Fill
+    n_saved: int  # in the whole journal
 
 
 class PointCloud:
     """Points merged by voxel: index k along an axis holds k to k + 1 times `voxel_size_mm`.
 
-    An insertion costs the same however large the cloud is, but for the doubling of the tables now
-    and then. Not for several threads at once.
+    An insertion costs the same however large the cloud is. One thread inserts and undoes; any
+    thread reads, and never makes the writer wait longer than a reader's look at a few numbers.
+
+    A row is saved in a journal before a sweep, or a snapshot that is being taken, sees it change
+    for the first time. Undo plays the journal back; a snapshot copies the rows while they change,
+    and then puts the saved ones over its copy (docs/adr/0026).
     """
 
-    def __init__(self, voxel_size_mm: float = 0.5) -> None:
+    def __init__(
+        self, voxel_size_mm: float = 0.5, *, reserved_voxels: int = _RESERVED_VOXELS
+    ) -> None:
         if not voxel_size_mm > 0.0:
             raise ReconError(f"voxel size is {voxel_size_mm} mm, expected more than 0 mm")
         self.voxel_size_mm = voxel_size_mm
-        n_rows = int(_FIRST_SLOTS * _MAX_LOAD)
-        self._n = 0
-        self._slots = np.full(_FIRST_SLOTS, _FREE, dtype=np.int32)
-        self._rows = _Rows(
-            key=np.empty(n_rows, dtype=np.int64),
-            sums=np.empty((n_rows, 4)),
-            n_points=np.empty(n_rows, dtype=np.int64),
-            sweep=np.empty(n_rows, dtype=np.int32),
-            first_mm=np.empty((n_rows, 3), dtype=np.float32),
-        )
+        self._lock = threading.Lock()
+        self._table, self._distance_mm = _new_table(reserved_voxels, reserved_voxels)
+        self._fill = Fill(0, 0, 0)
+        self._revision = self._epoch = 0
+        self._journal: list[Journal] = []
+        self._sweeps: list[_SweepStart] = []
+        self._snapshot_epochs: list[int] = []  # of those being taken
+        self._undone: list[tuple[int, int]] = []  # revision, rows left
 
     @property
     def n_voxels(self) -> int:
         """How many voxels hold a point."""
-        return self._n
+        return self._fill.n_rows
+
+    @property
+    def revision(self) -> int:
+        """Goes up with every insertion and undo."""
+        return self._revision
+
+    @property
+    def undone(self) -> tuple[int, ...]:
+        """How many voxels each undo so far left, in their order."""
+        return tuple(n_left for _, n_left in self._undone)
 
     @property
     def first_points_mm(self) -> NDArray[np.float32]:
         """The first point of each voxel, (n_voxels, 3), a read-only view.
 
         Rows never change and keep their number, so that a viewer uploads only the new ones; a
-        view taken earlier stays valid for its own length.
+        view taken earlier stays valid for its own length, also after an undo.
         """
-        view = self._rows.first_mm[: self._n]
-        view.setflags(write=False)
-        return view
+        with self._lock:
+            return _read_only(self._table.first_mm[: self._fill.n_rows])
 
-    def insert(self, points_mm: ArrayLike, confidence: ArrayLike, sweep: int) -> int:
+    @property
+    def first_distances_mm(self) -> NDArray[np.float32]:
+        """How far each of the first points lies from the CT surface, (n_voxels,); likewise."""
+        with self._lock:
+            return _read_only(self._distance_mm[: self._fill.n_rows])
+
+    def insert(
+        self,
+        points_mm: ArrayLike,
+        confidence: ArrayLike,
+        sweep: int,
+        *,
+        towards_probe: ArrayLike = (0.0, 0.0, 0.0),
+        surface: SurfaceDistance | None = None,
+    ) -> int:
         """Merge points into the cloud and return how many voxels are new.
 
         Parameters
         ----------
         points_mm : (N, 3), frame of the cloud
         confidence : (N,), averaged per voxel
-        sweep : number of the sweep that the points come from
+        sweep : number of the sweep that the points come from; another one begins a new sweep
+        towards_probe : (3,) or (N, 3) unit vectors from the points to the transducer
+        surface : where given, the distance of each new voxel's first point is measured and kept
 
         Raises
         ------
-        ReconError : if a value is not finite or a point lies beyond the voxels that a key can
-            name; nothing is inserted then.
+        ReconError : if a value is not finite, a point lies beyond the voxels that a key can name,
+            or the sweep is an earlier one than the last; nothing is inserted then.
         """
-        points = np.asarray(points_mm, dtype=np.float64).reshape(-1, 3)
-        values = np.column_stack((points, np.asarray(confidence, dtype=np.float64)))
-        if not np.isfinite(values).all():
-            raise ReconError("point cloud: a point or its confidence is not finite")
-        keys = self._keys_of(points)
-        n_before, n_done = self._n, 0
-        while True:
-            n_done, self._n = _insert(self._slots, self._rows, self._n, keys, values, n_done, sweep)
-            if n_done == len(keys):
-                return self._n - n_before
-            self._grow()
+        points = np.ascontiguousarray(points_mm, dtype=np.float64).reshape(-1, 3)
+        trust = np.ascontiguousarray(confidence, dtype=np.float64).reshape(-1)
+        towards = np.ascontiguousarray(towards_probe, dtype=np.float32).reshape(-1, 3)
+        n = len(points)
+        if len(trust) != n or len(towards) not in (1, n):
+            raise ReconError(
+                f"point cloud: {n} points with {len(trust)} confidences and {len(towards)} "
+                f"directions, expected {n} and 1 or {n}"
+            )
+        keys, cells, rows = np.empty(n, np.int64), np.empty(n, np.int32), np.empty(n, np.int32)
+        state = kernels.find_places(points, trust, self.voxel_size_mm, keys, cells)
+        if state != kernels.FINE:
+            raise self._refusal(state, points)
+        with self._lock:
+            self._begin(sweep)
+            n_before = self._fill.n_rows
+            self._revision += 1
+            kernels.find_rows(self._table, keys, cells, rows)
+            self._merge((keys, cells, rows, points, trust, towards))
+            is_new = slice(n_before, self._fill.n_rows)
+            self._distance_mm[is_new] = (
+                np.nan if surface is None else surface.distances_mm(self._table.first_mm[is_new])
+            )
+            return self._fill.n_rows - n_before
+
+    def undo(self) -> int | None:
+        """Take the last sweep away: the cloud is as if it had never been inserted.
+
+        Returns
+        -------
+        The number of that sweep; None where there is none (left). Repeated, the one before.
+        """
+        with self._lock:
+            if not self._sweeps:
+                return None
+            start = self._sweeps.pop()
+            self._revision += 1
+            for journal, first, last in self._pieces(start.n_saved):
+                kernels.restore(self._table.bits[: start.fill.n_rows], journal, first, last)
+                changed = journal.row[first:last] >> kernels.CHUNK_BITS
+                self._table.versions[changed] = self._revision
+            kernels.take_away(self._table, self._fill, start.fill)
+            n_left = start.fill.n_rows
+            n_pieces = -(-start.n_saved // _SAVED_ROWS)
+            del self._journal[n_pieces:]
+            n_in_last = start.n_saved - (n_pieces - 1) * _SAVED_ROWS if n_pieces else 0
+            self._fill = Fill(n_left, start.fill.n_blocks, n_in_last)
+            self._undone.append((self._revision, n_left))
+            # New arrays for what others look at without a lock: what they see must not change.
+            first_mm = _lengthened(self._table.first_mm, n_left, len(self._table.first_mm))
+            self._table = self._table._replace(first_mm=first_mm)
+            self._distance_mm = _lengthened(self._distance_mm, n_left, len(self._distance_mm))
+            return start.sweep
 
     def snapshot(self) -> CloudSnapshot:
-        """A copy of the cloud as it is now."""
-        count = self._rows.n_points[: self._n].copy()
-        means = self._rows.sums[: self._n] / count[:, None]
-        snapshot = CloudSnapshot(
-            points_mm=means[:, :3].copy(),
-            count=count,
-            confidence=means[:, 3].copy(),
-            sweep=self._rows.sweep[: self._n].copy(),
-        )
-        for array in (snapshot.points_mm, count, snapshot.confidence, snapshot.sweep):
-            array.setflags(write=False)
-        return snapshot
+        """A copy of the cloud as it is now; the writer goes on while it is made."""
+        while True:
+            with self._lock:
+                self._epoch += 1
+                epoch, n_undone = self._epoch, len(self._undone)
+                n_rows, n_saved = self._fill.n_rows, self._n_saved
+                bits = self._table.bits[:n_rows]
+                distance_mm = _read_only(self._distance_mm[:n_rows])
+                self._snapshot_epochs.append(epoch)
+            copy = bits.copy()
+            with self._lock:
+                self._snapshot_epochs.remove(epoch)
+                if len(self._undone) != n_undone:
+                    continue  # an undo in between took the journal away: once more
+                for journal, first, last in self._pieces(n_saved):
+                    kernels.restore(copy, journal, first, last)
+            return _as_snapshot(copy, distance_mm)
 
-    def _keys_of(self, points_mm: NDArray[np.float64]) -> NDArray[np.int64]:
-        index = np.floor(points_mm / self.voxel_size_mm)
-        if np.abs(index).max(initial=0.0) > _INDEX_LIMIT:
-            raise ReconError(
-                f"point cloud: a coordinate is {np.abs(points_mm).max():.0f} mm, expected at most "
-                f"{_INDEX_LIMIT * self.voxel_size_mm:.0f} mm"
+    def changes_since(self, revision: int) -> CloudChanges:
+        """What a viewer that knows the cloud as of `revision` has to fetch; 0 knows nothing."""
+        with self._lock:
+            n_rows = self._fill.n_rows
+            n_chunks = -(-n_rows // CHUNK_ROWS)
+            left = [n_left for since, n_left in self._undone if since > revision]
+            return CloudChanges(
+                revision=self._revision,
+                n_kept=min(left, default=n_rows),
+                n_voxels=n_rows,
+                chunks=np.flatnonzero(self._table.versions[:n_chunks] > revision),
             )
-        x, y, z = (index.astype(np.int64) + _INDEX_LIMIT).T
-        return (x << 2 * _INDEX_BITS) | (y << _INDEX_BITS) | z
+
+    def rows(self, first: int, last: int) -> CloudSnapshot:
+        """Rows `first` to `last` as they are now; the writer waits, so take a few thousand."""
+        with self._lock:
+            rows = slice(first, min(last, self._fill.n_rows))
+            copy, distance_mm = self._table.bits[rows].copy(), self._distance_mm[rows]
+        return _as_snapshot(copy, _read_only(distance_mm))
+
+    @property
+    def _n_saved(self) -> int:
+        """Rows in the whole journal."""
+        return max(len(self._journal) - 1, 0) * _SAVED_ROWS + self._fill.n_saved
+
+    def _pieces(self, n_kept: int) -> list[tuple[Journal, int, int]]:
+        """The journal beyond its first rows, newest piece first: (piece, first, last)."""
+        n_saved = self._n_saved
+        starts = range(0, len(self._journal) * _SAVED_ROWS, _SAVED_ROWS)
+        return [
+            (journal, max(n_kept - start, 0), min(n_saved - start, _SAVED_ROWS))
+            for start, journal in zip(reversed(starts), reversed(self._journal), strict=True)
+            if start + _SAVED_ROWS > n_kept
+        ]
+
+    def _begin(self, sweep: int) -> None:
+        last = self._sweeps[-1].sweep if self._sweeps else sweep
+        if sweep < last:
+            raise ReconError(f"point cloud: sweep {sweep} after sweep {last}, expected it or later")
+        if sweep > last or not self._sweeps:
+            self._epoch += 1
+            self._sweeps.append(_SweepStart(sweep, self._epoch, self._fill, self._n_saved))
+
+    def _merge(self, points: tuple[NDArray[Any], ...]) -> None:
+        start = self._sweeps[-1]
+        saved_since = max((start.epoch, *self._snapshot_epochs))
+        stamp = Stamp(start.sweep, self._epoch, saved_since, self._revision)
+        if not self._journal:
+            self._add_to_journal()
+        n_done, n = 0, len(points[0])
+        while True:
+            n_done, fill = kernels.merge(
+                self._table, self._journal[-1], self._fill, *points, n_done, stamp
+            )
+            self._fill = Fill(*fill)
+            if n_done == n:
+                return
+            if self._fill.n_saved == _SAVED_ROWS:
+                self._add_to_journal()
+            else:
+                self._grow()
+
+    def _add_to_journal(self) -> None:
+        row = np.empty(_SAVED_ROWS, np.int32)
+        self._journal.append(Journal(row, np.empty((_SAVED_ROWS, 8), np.int64)))
+        self._fill = self._fill._replace(n_saved=0)
 
     def _grow(self) -> None:
-        """Double the tables into new arrays: views of the old ones stay as they are."""
-        n_slots = 2 * len(self._slots)
-        self._slots = np.full(n_slots, _FREE, dtype=np.int32)
-        _fill_slots(self._slots, self._rows.key[: self._n])
-        n_rows = int(n_slots * _MAX_LOAD)
-        rows = self._rows
-        self._rows = _Rows(
-            key=_lengthened(rows.key, n_rows),
-            sums=_lengthened(rows.sums, n_rows),
-            n_points=_lengthened(rows.n_points, n_rows),
-            sweep=_lengthened(rows.sweep, n_rows),
-            first_mm=_lengthened(rows.first_mm, n_rows),
+        """Double what is full, in new arrays: views of the old ones stay as they are."""
+        old, (n_rows, n_blocks, _) = self._table, self._fill
+        table, distance_mm = _new_table(
+            len(old.bits) << (n_rows == len(old.bits)),
+            len(old.block) << (n_blocks == len(old.block)),
+        )
+        table.bits[:n_rows] = old.bits[:n_rows]
+        table.first_mm[:n_rows] = old.first_mm[:n_rows]
+        table.versions[: len(old.versions)] = old.versions
+        table.block[:n_blocks] = old.block[:n_blocks]
+        distance_mm[:n_rows] = self._distance_mm[:n_rows]
+        kernels.link_all(table, n_blocks)
+        self._table, self._distance_mm = table, distance_mm
+
+    def _refusal(self, state: int, points_mm: NDArray[np.float64]) -> ReconError:
+        if state == kernels.NOT_FINITE:
+            return ReconError("point cloud: a point or its confidence is not finite")
+        return ReconError(
+            f"point cloud: a coordinate is {np.abs(points_mm).max():.0f} mm, expected at most "
+            f"{INDEX_LIMIT * self.voxel_size_mm:.0f} mm"
         )
 
 
-def _lengthened(column: NDArray[_T], n_rows: int) -> NDArray[_T]:
-    longer = np.empty((n_rows, *column.shape[1:]), dtype=column.dtype)
-    longer[: len(column)] = column
+def _new_table(n_rows: int, n_blocks: int) -> tuple[Table, NDArray[np.float32]]:
+    """Empty arrays of so many rows and blocks, and the rows' distances."""
+    n_buckets = 1 << max(n_rows // _VOXELS_PER_BUCKET - 1, 1).bit_length()
+    rows, blocks = _lines(n_rows), _lines(n_blocks)
+    heads = _reserved((n_buckets,), np.int32)
+    heads.fill(0)  # written to now, and not by the first images of a session
+    table = Table(
+        heads=heads,
+        block_key=blocks,
+        block=blocks.view(np.int32),
+        sums=rows.view(np.float64),
+        towards=rows.view(np.float32),
+        numbers=rows.view(np.int32),
+        bits=rows,
+        first_mm=_reserved((n_rows, 3), np.float32),
+        versions=np.zeros(-(-n_rows // CHUNK_ROWS), np.int64),
+    )
+    return table, _reserved((n_rows,), np.float32)
+
+
+def _lines(n: int) -> NDArray[np.int64]:
+    """Memory for `n` cache lines, (n, 8), each beginning where one of the processor's begins."""
+    return _reserved((n, kernels.LINE_BYTES // 8), np.int64)
+
+
+def _reserved(shape: tuple[int, ...], dtype: type[_T]) -> NDArray[_T]:
+    """An array, zero where it was never written to; its pages come one by one.
+
+    Not from numpy, which asks the system for pages of 2 MB: each stalls a frame for milliseconds.
+    """
+    n_bytes = max(math.prod(shape), 1) * np.dtype(dtype).itemsize
+    memory = mmap.mmap(-1, n_bytes, **_PRIVATE)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(memory, dtype, math.prod(shape)).reshape(shape)
+
+
+def _lengthened(column: NDArray[_T], n_kept: int, n_rows: int) -> NDArray[_T]:
+    longer = _reserved((n_rows, *column.shape[1:]), column.dtype.type)
+    longer[:n_kept] = column[:n_kept]
     return longer
 
 
-@numba.njit(cache=True, nogil=True)
-def _slot_of(key: int, n_slots: int) -> np.int64:
-    """Where the search for a key begins: its bits, mixed so that neighbours lie far apart.
-
-    Source: finaliser of splitmix64, S. Vigna, 2015.
-    """
-    mixed = np.uint64(key)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.int64((mixed ^ (mixed >> np.uint64(31))) & np.uint64(n_slots - 1))
-
-
-@numba.njit(cache=True, nogil=True)
-def _fill_slots(slots: NDArray[np.int32], row_keys: NDArray[np.int64]) -> None:
-    """Enter the rows of different keys into free slots."""
-    last_slot = len(slots) - 1
-    for row in range(len(row_keys)):
-        slot = _slot_of(row_keys[row], len(slots))
-        while slots[slot] != _FREE:
-            slot = (slot + 1) & last_slot
-        slots[slot] = row
+def _as_snapshot(bits: NDArray[np.int64], distance_mm: NDArray[np.float32]) -> CloudSnapshot:
+    """Rows, a copy that nobody else has, as means."""
+    numbers = bits.view(np.int32)
+    count = numbers[:, kernels.COUNT].astype(np.int64)
+    means = bits.view(np.float64)[:, :4] / count[:, None]
+    towards = bits.view(np.float32)[:, kernels.TOWARDS : kernels.TOWARDS + 3]
+    return CloudSnapshot(
+        points_mm=_read_only(means[:, :3].copy()),
+        count=_read_only(count),
+        confidence=_read_only(means[:, 3].copy()),
+        sweep=_read_only(numbers[:, kernels.FIRST_SWEEP].copy()),
+        last_sweep=_read_only(numbers[:, kernels.LAST_SWEEP].copy()),
+        towards_probe=_read_only((towards / count[:, None]).astype(np.float32)),
+        distance_mm=distance_mm,
+    )
 
 
-@numba.njit(cache=True, nogil=True)
-def _insert(
-    slots: NDArray[np.int32],
-    rows: _Rows,
-    n: int,
-    keys: NDArray[np.int64],
-    values: NDArray[np.float64],
-    first: int,
-    sweep: int,
-) -> tuple[int, int]:
-    """Insert from number `first` on; returns (number of the first that needs larger tables, n)."""
-    last_slot = len(slots) - 1
-    for i in range(first, len(keys)):
-        slot = _slot_of(keys[i], len(slots))
-        n_probes = 1
-        while slots[slot] != _FREE and rows.key[slots[slot]] != keys[i]:
-            if n_probes == _MAX_PROBES:
-                return i, n
-            slot = (slot + 1) & last_slot
-            n_probes += 1
-        if slots[slot] == _FREE:
-            if n == len(rows.key):
-                return i, n
-            slots[slot] = n
-            rows.key[n], rows.n_points[n], rows.sweep[n] = keys[i], 0, sweep
-            rows.sums[n] = 0.0
-            rows.first_mm[n] = values[i, :3]
-            n += 1
-        row = slots[slot]
-        rows.n_points[row] += 1
-        rows.sums[row] += values[i]
-    return len(keys), n
+def _read_only(array: NDArray[_T]) -> NDArray[_T]:
+    array.setflags(write=False)
+    return array

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -128,3 +129,42 @@ def test_order_and_grouping_of_insertions_do_not_matter(seed):
         return rows[np.lexsort(np.floor(snapshot.points_mm / 0.7).T)]
 
     np.testing.assert_allclose(table(shuffled), table(at_once), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_undo_leaves_the_cloud_as_if_the_sweep_had_never_been(seed):
+    """To the last bit, whatever overlaps, repeated, with snapshots and growth in between."""
+    rng = np.random.default_rng(seed)
+    cloud = PointCloud(0.7, reserved_voxels=int(rng.integers(64, 20_000)))
+    kept = []  # (sweep, insertions)
+    for sweep in range(1, 30):
+        spread_mm = rng.uniform(2.0, 9.0)
+        insertions = [
+            (rng.normal(0.0, spread_mm, (n, 3)), rng.random(n), rng.normal(0.0, 1.0, 3))
+            for n in rng.integers(1, 1500, int(rng.integers(1, 5)))
+        ]
+        for points_mm, confidence, towards in insertions:
+            cloud.insert(points_mm, confidence, sweep, towards_probe=towards)
+            if rng.random() < 0.3:
+                cloud.snapshot()
+        kept.append((sweep, insertions))
+        while kept and rng.random() < 0.45:
+            assert cloud.undo() == kept.pop()[0]
+    without = PointCloud(0.7)
+    for sweep, insertions in kept:
+        for points_mm, confidence, towards in insertions:
+            without.insert(points_mm, confidence, sweep, towards_probe=towards)
+    _assert_same_cloud(cloud, without)
+    for sweep, _ in reversed(kept):
+        assert cloud.undo() == without.undo() == sweep
+        _assert_same_cloud(cloud, without)
+    assert cloud.n_voxels == 0
+
+
+def _assert_same_cloud(cloud: PointCloud, other: PointCloud) -> None:
+    snapshot, expected = cloud.snapshot(), other.snapshot()
+    for field in dataclasses.fields(snapshot):
+        np.testing.assert_array_equal(
+            getattr(snapshot, field.name), getattr(expected, field.name), field.name
+        )
+    np.testing.assert_array_equal(cloud.first_points_mm, other.first_points_mm)
