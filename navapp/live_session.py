@@ -29,6 +29,10 @@ class LiveSession(Protocol):
         """What it measures with; None of a session that is made up."""
 
     @property
+    def spacing_mm(self) -> tuple[float, float]:
+        """(column, row) pixel spacing by which images are drawn."""
+
+    @property
     def views(self) -> Source[LiveView]:
         """The newest frame that went through; read without waiting."""
 

@@ -69,18 +69,11 @@ class Scene:
             self._generation += 1
 
     def undo_last_sweep(self) -> int | None:
-        """Take out the voxels that the newest sweep found; its number, None of an empty cloud."""
+        """Take the newest sweep away, as if it had never been; its number, None of none."""
         with self._lock:
-            old = self._cloud.snapshot()
-            if not len(old.sweep):
-                return None
-            last = int(old.sweep.max())
-            self._cloud = PointCloud(self.voxel_size_mm)
-            for sweep in np.unique(old.sweep[old.sweep != last]):
-                rows = old.sweep == sweep
-                self._cloud.insert(old.points_mm[rows], old.confidence[rows], int(sweep))
-            self._generation += 1
-            return last
+            sweep = self._cloud.undo()
+            self._generation += sweep is not None
+            return sweep
 
     def register(self, registration: Registration) -> None:
         """From here on the scene is in CT space, and what was built in the reference's moves there.

@@ -158,6 +158,11 @@ class Session:
     # -- from outside ---------------------------------------------------------------------------
 
     @property
+    def spacing_mm(self) -> tuple[float, float]:
+        """(column, row) pixel spacing of the calibration."""
+        return self.equipment.calibration.spacing_mm
+
+    @property
     def surface(self) -> TriangleMesh | None:
         """The CT surface where the cloud is in its space; elsewhere it has no place."""
         return self.equipment.surface if self.scene.frame == "ct" else None

@@ -71,9 +71,7 @@ def open_window(
     The desk and its session go on when the window is closed, and another may be opened on them.
     """
     settings = desk.session.settings
-    equipment = desk.session.equipment
-    spacing_mm = (1.0, 1.0) if equipment is None else equipment.calibration.spacing_mm
-    window = MainWindow(title, spacing_mm, remapped(settings.window.keys))
+    window = MainWindow(title, desk.session.spacing_mm, remapped(settings.window.keys))
     display = Display(opacity=settings.window.overlay_percent / 100.0)
     window.prepare_page.show_settings(settings)
     window.settings_drawer.show_settings(settings)

@@ -83,7 +83,7 @@ class Bridge(QObject):
         window = self._window
         view = self._desk.next_view()
         if view is not None:
-            window.image_view.show_view(view, self._spacing_mm)
+            window.image_view.show_view(view, self._desk.session.spacing_mm)
             window.scene_view.show_view(self._without_hidden(view))
         window.image_view.show_outline(self._desk.outline)
         window.scene_view.refresh(now_s)
@@ -94,11 +94,6 @@ class Bridge(QObject):
         self.work_s.append(time.thread_time() - cpu_start_s + paint_s)
         if self._after_tick is not None:
             self._after_tick()
-
-    @property
-    def _spacing_mm(self) -> tuple[float, float] | None:
-        equipment = self._desk.session.equipment
-        return None if equipment is None else equipment.calibration.spacing_mm
 
     def _show_facts(self, facts: Facts, now_s: float) -> None:
         self.facts = facts

@@ -83,3 +83,14 @@ def texture_of(columns: int, rows: int, pixel: QOpenGLTexture.TextureFormat) -> 
 
 def rgb(colour: str) -> QVector3D:
     return QVector3D(*(c / 255 for c in bytes.fromhex(colour.removeprefix("#"))))
+
+
+def blend_over() -> None:
+    """Translucent over what is drawn already.
+
+    The view's own alpha stays 1: it would let the window behind shine through.
+    """
+    GL.glEnable(GL.GL_BLEND)
+    GL.glBlendFuncSeparate(
+        GL.GL_SRC_ALPHA, GL.GL_ONE_MINUS_SRC_ALPHA, GL.GL_ONE, GL.GL_ONE_MINUS_SRC_ALPHA
+    )

@@ -10,12 +10,12 @@ from OpenGL import GL
 from PySide6.QtGui import QMatrix4x4
 from PySide6.QtOpenGL import QOpenGLBuffer
 
-from navapp.gui.gl_base import ShaderItem, buffer_of, rgb
+from navapp.gui.gl_base import ShaderItem, blend_over, buffer_of, rgb
 from tracking.transforms import Matrix
 
 Array = NDArray[np.float64]
 
-_PROBE_LENGTH_MM, _PROBE_NECK_MM, _PROBE_DEPTH_MM = 70.0, 14.0, 16.0
+_PROBE_LENGTH_MM, _PROBE_NECK_MM, _PROBE_DEPTH_MM = 55.0, 12.0, 12.0
 _STYLUS_LENGTH_MM, _STYLUS_RADIUS_MM = 120.0, 2.5
 _LINE_RADIUS_MM = 0.6
 _N_SIDES = 16
@@ -35,22 +35,27 @@ void main() {
 _FRAGMENT = """#version 330 core
 in vec3 v_camera;
 uniform vec3 u_colour;
+uniform float u_opacity;
 out vec4 colour;
 void main() {
     vec3 normal = normalize(cross(dFdx(v_camera), dFdy(v_camera)));
     float light = 0.35 + 0.65 * abs(dot(normal, normalize(vec3(0.3, 0.5, 1.0))));
-    colour = vec4(u_colour * light, 1.0);
+    colour = vec4(u_colour * light, u_opacity);
 }
 """
 
 
 class SolidItem(ShaderItem):
-    """Triangles (N, 3, 3) in mm in a frame of their own, placed by `T_scene_solid`."""
+    """Triangles (N, 3, 3) in mm in a frame of their own, placed by `T_scene_solid`.
+
+    One that is not opaque lets the cloud behind it show, and only its front is seen.
+    """
 
     _SOURCES = (_VERTEX, _FRAGMENT)
 
-    def __init__(self, triangles_mm: Array, colour: str) -> None:
+    def __init__(self, triangles_mm: Array, colour: str, opacity: float = 1.0) -> None:
         super().__init__()
+        self.opacity = opacity
         self.T_scene_solid: Matrix = np.eye(4)
         self._triangles = np.ascontiguousarray(triangles_mm, dtype=np.float32).reshape(-1, 3)
         self._colour = rgb(colour)
@@ -71,8 +76,21 @@ class SolidItem(ShaderItem):
         self._set("u_camera_scene", self.modelViewMatrix())
         self._set("u_scene_solid", QMatrix4x4(self.T_scene_solid.ravel().tolist()))
         self._set("u_colour", self._colour)
+        self._set("u_opacity", self.opacity)
+        if self.opacity < 1.0:
+            self._lay_depth()
+            blend_over()
         GL.glDrawArrays(GL.GL_TRIANGLES, 0, len(self._triangles))
+        GL.glDisable(GL.GL_BLEND)
+        GL.glDepthFunc(GL.GL_LESS)
         self._unbind()
+
+    def _lay_depth(self) -> None:
+        """Draw the depth alone first, so that nothing of its back shines through its front."""
+        GL.glColorMask(False, False, False, False)
+        GL.glDrawArrays(GL.GL_TRIANGLES, 0, len(self._triangles))
+        GL.glColorMask(True, True, True, True)
+        GL.glDepthFunc(GL.GL_LEQUAL)
 
 
 def probe_triangles(width_mm: float) -> Array:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from OpenGL import GL
 from PySide6.QtOpenGL import QOpenGLBuffer, QOpenGLTexture
 
-from navapp.gui.gl_base import ShaderItem, buffer_of, texture_of
+from navapp.gui.gl_base import ShaderItem, blend_over, buffer_of, texture_of
 from recon.surface import TriangleMesh
 
 _SURFACE_VERTEX = """#version 330 core
@@ -118,11 +118,7 @@ class SurfaceItem(ShaderItem):
         self._bind()
         self._texture.bind()
         self._set("u_camera_scene", self.modelViewMatrix())
-        GL.glEnable(GL.GL_BLEND)
-        # The view's own alpha stays 1: it would let the window behind shine through.
-        GL.glBlendFuncSeparate(
-            GL.GL_SRC_ALPHA, GL.GL_ONE_MINUS_SRC_ALPHA, GL.GL_ONE, GL.GL_ONE_MINUS_SRC_ALPHA
-        )
+        blend_over()
         GL.glDepthMask(GL.GL_FALSE)
         GL.glDrawElements(GL.GL_TRIANGLES, self._mesh.faces.size, GL.GL_UNSIGNED_INT, None)
         GL.glDepthMask(GL.GL_TRUE)

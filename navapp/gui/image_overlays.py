@@ -72,7 +72,7 @@ def paint_marker(painter: QPainter, rect: QRectF, is_flipped_x: bool, is_flipped
 
 
 def paint_age(painter: QPainter, rect: QRectF, age_s: float | None) -> None:
-    """A bar under the image: short and green is live, long and red is not; with its number."""
+    """A bar under the image: short and green is fresh, long and red is not; with its number."""
     if age_s is None:
         return
     bar = QRectF(rect.left(), rect.bottom() + 6, rect.width(), _AGE_BAR_PX)
@@ -85,7 +85,7 @@ def paint_age(painter: QPainter, rect: QRectF, age_s: float | None) -> None:
     painter.drawRect(QRectF(bar.left(), bar.top(), bar.width() * share, bar.height()))
     painter.setPen(QColor(style.MUTED))
     painter.setFont(style.font(style.SMALL_PX))
-    text = "live" if age_s < _FRESH_S else f"{age_s:.1f} s old"
+    text = "fresh" if age_s < _FRESH_S else f"{age_s:.1f} s old"
     flags = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
     painter.drawText(QRectF(rect.left(), rect.bottom() + 14, rect.width(), 26), flags, text)
 

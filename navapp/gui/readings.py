@@ -39,8 +39,8 @@ class Reading:
 CHIPS: dict[str, int] = {
     "SESSION": 11,
     "IMAGE": 9,
-    "PROBE": 11,
-    "REFERENCE": 11,
+    "PROBE": 12,
+    "REFERENCE": 12,
     "MODEL": 12,
     "END-TO-END P95": 10,
     "DROPPED": 12,

@@ -40,6 +40,7 @@ _MIN_PERIOD_S = 1 / 30
 _REST = 3.0
 _FIELD_OF_VIEW_DEG = 30.0
 _TARGET_RADIUS_MM, _LANDMARK_RADIUS_MM = 2.5, 2.0
+_PROBE_OPACITY = 0.4
 _CLICK_PX = 4.0  # a mouse that moved less was clicked, not dragged
 
 
@@ -180,9 +181,9 @@ class SceneView(GLViewWidget):
     def drawItemTree(self, item: None = None, useItemNames: bool = False) -> None:
         """As pyqtgraph, which draws on after an item has failed: here the error is raised.
 
-        The surface is translucent, so it is drawn over what lies in it: last.
+        What is translucent is drawn over what lies behind or in it: late.
         """
-        for each in sorted(self.items, key=lambda item: isinstance(item, SurfaceItem)):
+        for each in sorted(self.items, key=_drawn_after):
             if each.visible():
                 each.paint()
 
@@ -255,7 +256,7 @@ class SceneView(GLViewWidget):
     def _place_probe(self, A_scene_pixel: Matrix, columns: int) -> None:
         T_scene_probe, width_mm = placed_on_image(A_scene_pixel, columns)
         if self.probe is None:
-            self.probe = SolidItem(probe_triangles(width_mm), style.PROBE)
+            self.probe = SolidItem(probe_triangles(width_mm), style.PROBE, _PROBE_OPACITY)
             self.addItem(self.probe)
         self.probe.T_scene_solid = T_scene_probe
 
@@ -277,6 +278,13 @@ class SceneView(GLViewWidget):
         self._is_changed = True
         self.update()
         return new
+
+
+def _drawn_after(item: object) -> int:
+    """0 for what is opaque, 1 for the surface, 2 for the probe."""
+    if isinstance(item, SurfaceItem):
+        return 1
+    return 2 if isinstance(item, SolidItem) and item.opacity < 1.0 else 0
 
 
 def _ball(place_mm: NDArray[np.float64], radius_mm: float, colour: str) -> SolidItem:
