@@ -366,10 +366,10 @@ def test_a_frame_without_a_pose_says_why(stage: Stage) -> None:
 
 def test_each_painted_view_is_noted_once(stage: Stage) -> None:
     views = [view() for _ in range(3)]
-    for view in views:
-        stage.show(view, later_s=0.1)
+    for each in views:
+        stage.show(each, later_s=0.1)
         stage.tick(0.1)
-    assert [view for view, _ in stage.session.shown] == views
+    assert [each for each, _ in stage.session.shown] == views
     assert [t_s for _, t_s in stage.session.shown] == pytest.approx([100.1, 100.3, 100.5])
 
 
