@@ -72,13 +72,13 @@ class Desk:
         self.hidden_sweeps: frozenset[int] = frozenset()
         self.view: LiveView | None = None
         self._clock = clock
-        self._outlines = NewestJob("outline", OutlineFinder().find)
         self._surface_watch: SurfaceWatch | None = None
-        self._surface_job: NewestJob[LiveView, SurfaceState | None]
-        self._surface_job = NewestJob("surface", self._watch_surface)
         self._t_surface_s = self._t_disk_s = float("-inf")
         self._free_gb = float("nan")
         self._begin(session, replay)
+        self._outlines = NewestJob("outline", OutlineFinder().find)
+        self._surface_job: NewestJob[LiveView, SurfaceState | None]
+        self._surface_job = NewestJob("surface", self._watch_surface)
 
     # -- sessions ---------------------------------------------------------------------------------
 
@@ -232,11 +232,10 @@ class Desk:
     def undo_sweep(self) -> None:
         """Take the last sweep's points out of the cloud; what comes next is a new sweep."""
         n_before = self.session.scene.n_voxels
-        sweep = self.session.scene.undo_last_sweep()
+        sweep = self.session.undo_sweep()
         if sweep is None:
-            self.message = "nothing to undo: the cloud is empty"
+            self.message = "nothing to undo: no sweep holds an image"
             return
-        self.session.gate.begin_sweep()
         n_gone = n_before - self.session.scene.n_voxels
         self.note("undo", f"{sweep}")
         self.note("sweep", f"{self.session.gate.sweep}")
@@ -245,7 +244,6 @@ class Desk:
     def clear(self) -> None:
         """Empty the cloud; what comes next is a new sweep."""
         self.session.scene.clear()
-        self.session.gate.begin_sweep()
         self.note("clear")
         self.note("sweep", f"{self.session.gate.sweep}")
         self.message = "the cloud is empty"
@@ -303,7 +301,9 @@ class Desk:
             return None
         if self._surface_watch is None or self._surface_watch.mesh is not mesh:
             self._surface_watch = SurfaceWatch(mesh)
-        return self._surface_watch.update(view.cloud_points_mm, view.cloud_generation)
+        return self._surface_watch.update(
+            view.cloud_points_mm, (view.cloud_generation, view.cloud_undone)
+        )
 
     def _replay_speed(self) -> str | None:
         if self.view is None:

@@ -1,9 +1,11 @@
-"""Whether points go into the cloud: several may hold insertion, and each release begins a sweep."""
+"""Whether points go into the cloud: several may hold insertion; it goes on when nobody does."""
 
 from __future__ import annotations
 
 import threading
 from enum import Enum
+
+from navapp.scene import Scene
 
 
 class Hold(Enum):
@@ -11,26 +13,24 @@ class Hold(Enum):
 
     FROZEN = "frozen"
     SWITCHED_OFF = "insertion is off"
-    UNSAFE = "the picture is not safe"
 
 
 class InsertionGate:
-    """Open while nobody holds it. A sweep is the time from open to held, numbered from 1.
+    """Ends the scene's sweep with the first hold, and starts the next with the last release.
 
     Any thread holds, releases and asks.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
         self._lock = threading.Lock()
         self._holds: dict[Hold, None] = {}
-        self._sweep = 1
 
-    def hold(self, who: Hold) -> bool:
-        """Stop insertion; True where it was open before."""
+    def hold(self, who: Hold) -> None:
+        """Stop insertion."""
         with self._lock:
-            was_open = not self._holds
             self._holds[who] = None
-            return was_open
+            self._scene.stop_sweep()
 
     def release(self, who: Hold) -> bool:
         """Take a hold back; True where insertion goes on with it, as a new sweep."""
@@ -38,20 +38,14 @@ class InsertionGate:
             was_held = bool(self._holds)
             self._holds.pop(who, None)
             is_released = was_held and not self._holds
-            self._sweep += is_released
+            if is_released:
+                self._scene.start_sweep()
             return is_released
-
-    def begin_sweep(self) -> int:
-        """Close the sweep and begin another at once; returns its number."""
-        with self._lock:
-            self._sweep += 1
-            return self._sweep
 
     @property
     def sweep(self) -> int:
-        """Number of the sweep that points belong to now."""
-        with self._lock:
-            return self._sweep
+        """Number of the sweep that points belong to now, or that ran last."""
+        return self._scene.sweep
 
     @property
     def holds(self) -> tuple[Hold, ...]:

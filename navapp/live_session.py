@@ -52,5 +52,8 @@ class LiveSession(Protocol):
     def streams(self) -> tuple[StreamState, ...]:
         """Every stream that came."""
 
+    def undo_sweep(self) -> int | None:
+        """Take the last sweep away and show it gone; its number, None where there is none."""
+
     def newest_pose(self, tool: str) -> Matrix | None:
         """T_scene_tool as last seen."""

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from inference.postprocess import BoneLine
 from navapp.channels import Sink, Source
 from navapp.equipment import Equipment
-from navapp.insertion import InsertionGate
 from navapp.latency import LatencyLog, Stage
 from navapp.matching import Match, PoseMatcher
 from navapp.scene import Scene
@@ -42,7 +41,6 @@ class Pipeline:
     tally: Tally
     latency: LatencyLog
     max_age_s: float | None
-    gate: InsertionGate
 
     def infer_frames(self, frames: Source[ImageFrame], masks: Sink[SegmentedFrame]) -> None:
         """Worker: images in, bone lines out. A line that finds no room is a superseded image."""
@@ -78,15 +76,16 @@ class Pipeline:
         self.latency.add(Stage.MATCH, t_start_s, t_matched_s)
         if isinstance(match, DropReason):
             return self._dropped(segmented, match)
-        if self.gate.holds:
-            return self._held(segmented, match)
         return self._inserted(segmented, match, t_matched_s)
 
     def _inserted(self, segmented: SegmentedFrame, match: Match, t_matched_s: float) -> LiveView:
         frame, line = segmented.frame, segmented.line
         A_target_pixel = match.T_target_probe @ self.equipment.calibration.A_probe_pixel
+        if not self.scene.is_inserting:
+            A_scene_pixel, _ = self.scene.place(A_target_pixel, match.target)
+            return self._dropped(segmented, DropReason.HELD, A_scene_pixel)
         A_scene_pixel = self.scene.insert(
-            line, A_target_pixel, match.target, frame.pixels.shape, self.gate.sweep
+            line, A_target_pixel, match.target, frame.pixels.shape, frame.stamps.t_match_s
         )
         t_integrated_s = time.perf_counter()
         self.latency.add(Stage.RECONSTRUCT, t_matched_s, t_integrated_s)
@@ -98,21 +97,12 @@ class Pipeline:
             dropped=None,
             cloud_points_mm=self.scene.first_points_mm,
             t_integrated_s=t_integrated_s,
+            cloud_undone=self.scene.undone,
             cloud_generation=self.scene.generation,
         )
 
-    def _held(self, segmented: SegmentedFrame, match: Match) -> LiveView:
-        """The image has its place, but gives no points."""
-        A_target_pixel = match.T_target_probe @ self.equipment.calibration.A_probe_pixel
-        return self._dropped(
-            segmented, DropReason.HELD, self.scene.place(A_target_pixel, match.target)
-        )
-
     def _dropped(
-        self,
-        segmented: SegmentedFrame,
-        reason: DropReason,
-        A_scene_pixel: Matrix | None = None,
+        self, segmented: SegmentedFrame, reason: DropReason, A_scene_pixel: Matrix | None = None
     ) -> LiveView:
         self.tally.image_skipped(reason)
         return LiveView(
@@ -122,6 +112,7 @@ class Pipeline:
             dropped=reason,
             cloud_points_mm=self.scene.first_points_mm,
             t_integrated_s=time.perf_counter(),
+            cloud_undone=self.scene.undone,
             cloud_generation=self.scene.generation,
         )
 

@@ -11,9 +11,14 @@ from numpy.typing import NDArray
 
 from inference.postprocess import BoneLine
 from recon.back_projection import back_project
-from recon.point_cloud import CloudSnapshot, PointCloud
+from recon.coverage import SurfaceCoverage
+from recon.point_cloud import CloudChanges, CloudSnapshot, PointCloud
+from recon.scan_speed import ScanSpeed, SpeedGauge
+from recon.surface import SurfaceDistance, TriangleMesh
 from tracking.calibration import Registration
 from tracking.transforms import Matrix, apply, invert
+
+_PLACED = 15  # numbers that say where an image was: 12 of its affine, width, height, points
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +33,31 @@ class PlacedFrame:
 class Scene:
     """The cloud in one frame: "ct" where a way from the probe to CT is known, else "reference".
 
-    One thread inserts; any thread reads.
+    One thread inserts; any thread reads, starts and stops sweeps, and undoes them. A sweep is the
+    time from insertion on to insertion off. Insertion is on from the beginning: that is sweep 1.
+    The number of a sweep that was undone is not given again.
     """
 
-    def __init__(self, voxel_size_mm: float, registration: Registration | None) -> None:
+    def __init__(
+        self,
+        voxel_size_mm: float,
+        registration: Registration | None,
+        surface: TriangleMesh | None = None,
+    ) -> None:
         self.voxel_size_mm = voxel_size_mm
         self._cloud = PointCloud(voxel_size_mm)
         self._registration = registration
-        # Where every integrated image was: 12 numbers of its affine, then width, height, points.
-        # Flat, because a session of hours has hundreds of thousands of them.
+        self._surface = surface
+        self._distance = SurfaceDistance(surface) if surface else None
+        self._coverage = SurfaceCoverage(surface) if surface else None
+        self._speed = SpeedGauge()
+        # Where every integrated image was. Flat, because a session of hours has hundreds of
+        # thousands of them; and where in it each sweep began that holds an image.
         self._placed = array("d")
+        self._sweep_starts: list[tuple[int, int]] = []
         self._frame: str | None = None
+        self._sweep = 1
+        self._is_inserting = True
         self._generation = 0
         self._lock = threading.Lock()
 
@@ -48,67 +67,157 @@ class Scene:
         A_target_pixel: Matrix,
         target: str,
         image_shape: tuple[int, ...],
-        sweep: int = 1,
+        t_s: float = float("nan"),
     ) -> Matrix:
-        """Put a line into the cloud; returns A_scene_pixel, where the image lies in the scene."""
+        """Put a line into the cloud, unless insertion is off.
+
+        Parameters
+        ----------
+        t_s : when the image was taken, for the speed of the scan; any clock, always the same
+
+        Returns
+        -------
+        A_scene_pixel, where the image lies in the scene.
+        """
+        A_scene_pixel, frame = self.place(A_target_pixel, target)
+        points_mm = back_project(line.points_px, A_scene_pixel)
+        # The beam runs along the image's columns, away from the transducer.
+        towards_probe = -A_scene_pixel[:3, 1] / np.linalg.norm(A_scene_pixel[:3, 1])
         height, width = image_shape
         with self._lock:
-            A_scene_pixel, frame = self._to_scene(A_target_pixel, target)
-            points_mm = back_project(line.points_px, A_scene_pixel)
-            self._cloud.insert(points_mm, line.confidence, sweep)
+            if not self._is_inserting:
+                return A_scene_pixel
+            self._cloud.insert(
+                points_mm,
+                line.confidence,
+                self._sweep,
+                towards_probe=towards_probe,
+                surface=self._distance if frame == "ct" else None,
+            )
+            if not self._sweep_starts or self._sweep_starts[-1][0] != self._sweep:
+                self._sweep_starts.append((self._sweep, len(self._placed)))
+                if self._coverage is not None:
+                    self._coverage.begin_sweep()
+            if self._coverage is not None and frame == "ct":
+                self._coverage.add(points_mm, towards_probe)
+            self._speed.add(t_s, A_scene_pixel, (width, height))
             self._frame = frame
             self._placed.extend(A_scene_pixel[:3].ravel())
             self._placed.extend((width, height, len(points_mm)))
         return A_scene_pixel
 
-    def clear(self) -> None:
-        """Begin anew with an empty cloud; where the images were is forgotten too."""
-        with self._lock:
-            self._cloud = PointCloud(self.voxel_size_mm)
-            self._placed = array("d")
-            self._generation += 1
+    def place(self, A_target_pixel: Matrix, target: str) -> tuple[Matrix, str]:
+        """A_scene_pixel of an image, and the scene's frame: "ct" or "reference"."""
+        if target == "reference" and self._registration is not None:
+            A_reference_pixel = A_target_pixel
+            return self._registration.T_ct_reference @ A_reference_pixel, "ct"
+        return A_target_pixel, target
 
-    def undo_last_sweep(self) -> int | None:
-        """Take the newest sweep away, as if it had never been; its number, None of none."""
+    @property
+    def is_inserting(self) -> bool:
+        return self._is_inserting
+
+    @property
+    def sweep(self) -> int:
+        """Number of the sweep that is running, or that ran last."""
+        return self._sweep
+
+    def start_sweep(self) -> int:
+        """Insertion on; returns the new sweep's number. While one is running, it is that one."""
         with self._lock:
-            sweep = self._cloud.undo()
-            self._generation += sweep is not None
+            if not self._is_inserting:
+                self._sweep += 1
+                self._is_inserting = True
+                self._speed.clear()
+            return self._sweep
+
+    def stop_sweep(self) -> None:
+        """Insertion off."""
+        with self._lock:
+            self._is_inserting = False
+
+    def undo_sweep(self) -> int | None:
+        """Take the last sweep that holds an image away: cloud, coverage and frames are as if it
+        had never been. Repeated, the one before. While a sweep is running, a new one goes on.
+
+        Returns
+        -------
+        The number of that sweep, None where there is none.
+        """
+        with self._lock:
+            if not self._sweep_starts:
+                return None
+            sweep, start = self._sweep_starts.pop()
+            self._cloud.undo()
+            if self._coverage is not None:
+                self._coverage.undo()
+            del self._placed[start:]
+            self._speed.clear()
+            if self._is_inserting and sweep == self._sweep:
+                self._sweep += 1
             return sweep
 
-    def register(self, registration: Registration) -> None:
-        """From here on the scene is in CT space, and what was built in the reference's moves there.
+    def clear(self) -> None:
+        """Begin anew with an empty cloud; what goes in next is a new sweep."""
+        with self._lock:
+            self._begin_anew()
 
-        A later registration moves the scene again, from where the earlier one had put it.
+    def register(self, registration: Registration) -> None:
+        """From here on the scene is in CT space, and what was built elsewhere moves there.
+
+        Every voxel moves as the one point that it holds; a later registration moves the scene
+        again, from where the earlier one had put it.
         """
         with self._lock:
             T_ct_scene = registration.T_ct_reference
             if self._frame == "ct" and self._registration is not None:
                 T_ct_scene = T_ct_scene @ invert(self._registration.T_ct_reference)
-            old = self._cloud.snapshot()
-            self._cloud = PointCloud(self.voxel_size_mm)
+            old, placed = self._cloud.snapshot(), np.array(self._placed).reshape(-1, _PLACED)
+            self._begin_anew()
+            self._registration, self._frame = registration, "ct"
             for sweep in np.unique(old.sweep):
                 rows = old.sweep == sweep
                 points_ct_mm = apply(T_ct_scene, old.points_mm[rows])
-                self._cloud.insert(points_ct_mm, old.confidence[rows], int(sweep))
-            placed = np.array(self._placed).reshape(-1, 15)
+                towards = old.towards_probe[rows] @ T_ct_scene[:3, :3].T.astype(np.float32)
+                self._cloud.insert(
+                    points_ct_mm,
+                    old.confidence[rows],
+                    int(sweep),
+                    towards_probe=towards,
+                    surface=self._distance,
+                )
+                self._sweep_starts.append((int(sweep), 0))
+                if self._coverage is not None:
+                    self._coverage.begin_sweep()
+                    self._coverage.add(points_ct_mm, towards)
             if len(placed):
                 A_old = np.tile(np.eye(4), (len(placed), 1, 1))
                 A_old[:, :3] = placed[:, :12].reshape(-1, 3, 4)
                 placed[:, :12] = (T_ct_scene @ A_old)[:, :3].reshape(-1, 12)
                 self._placed = array("d", placed.ravel())
-            self._registration = registration
-            self._frame = "ct"
-            self._generation += 1
+
+    def _begin_anew(self) -> None:
+        self._cloud = PointCloud(self.voxel_size_mm)
+        self._coverage = SurfaceCoverage(self._surface) if self._surface else None
+        self._speed.clear()
+        self._placed = array("d")
+        self._sweep_starts = []
+        self._sweep += 1
+        self._generation += 1
 
     @property
     def generation(self) -> int:
-        """Grows when rows of `first_points_mm` that were there are no more, or are elsewhere."""
-        with self._lock:
-            return self._generation
+        """Grows when all rows of `first_points_mm` are gone, or are elsewhere."""
+        return self._generation
 
-    def place(self, A_target_pixel: Matrix, target: str) -> Matrix:
-        """A_scene_pixel of an image that gives no points."""
-        return self._to_scene(A_target_pixel, target)[0]
+    def row_sweeps(self) -> NDArray[np.int32]:
+        """(n,), the sweep that found each row of `first_points_mm`."""
+        return self._cloud.snapshot().sweep
+
+    def sweep_counts(self) -> dict[int, int]:
+        """How many voxels each sweep found first."""
+        sweeps, counts = np.unique(self.row_sweeps(), return_counts=True)
+        return dict(zip(sweeps.tolist(), counts.tolist(), strict=True))
 
     @property
     def frame(self) -> str:
@@ -119,40 +228,52 @@ class Scene:
 
     @property
     def first_points_mm(self) -> NDArray[np.float32]:
-        """(n, 3), the first point of every voxel; read-only and append-only, for drawing."""
-        with self._lock:
-            return self._cloud.first_points_mm
+        """(n, 3), the first point of every voxel; read-only, for drawing. Rows are only added,
+        but for an undo: see `undone`."""
+        return self._cloud.first_points_mm
 
-    def row_sweeps(self) -> NDArray[np.int32]:
-        """(n,), the sweep that found each row of `first_points_mm`."""
-        with self._lock:
-            return self._cloud.snapshot().sweep
+    @property
+    def first_distances_mm(self) -> NDArray[np.float32]:
+        """(n,), their distance to the CT surface; NaN where the scene is not in its space."""
+        return self._cloud.first_distances_mm
 
-    def sweep_counts(self) -> dict[int, int]:
-        """How many voxels each sweep found first."""
-        sweeps, counts = np.unique(self.row_sweeps(), return_counts=True)
-        return dict(zip(sweeps.tolist(), counts.tolist(), strict=True))
+    @property
+    def undone(self) -> tuple[int, ...]:
+        """How many rows of `first_points_mm` each undo so far left standing, in their order."""
+        return self._cloud.undone
+
+    def changes_since(self, revision: int) -> CloudChanges:
+        """What a copy of the cloud as of `revision` lacks; fetch its chunks with `rows`."""
+        return self._cloud.changes_since(revision)
+
+    def rows(self, first: int, last: int) -> CloudSnapshot:
+        """Some voxels as they are now: counts, confidences, sweeps, distances."""
+        return self._cloud.rows(first, last)
 
     @property
     def n_voxels(self) -> int:
+        return self._cloud.n_voxels
+
+    @property
+    def coverage(self) -> SurfaceCoverage | None:
+        """Of the CT surface; None without one, or where the cloud is not in its space."""
+        return self._coverage if self.frame == "ct" else None
+
+    @property
+    def speed(self) -> ScanSpeed | None:
+        """Of the last half second of insertion."""
         with self._lock:
-            return self._cloud.n_voxels
+            return self._speed.reading() if self._is_inserting else None
 
     @property
     def placed_frames(self) -> tuple[PlacedFrame, ...]:
         with self._lock:
-            rows = np.array(self._placed).reshape(-1, 15)
+            rows = np.array(self._placed).reshape(-1, _PLACED)
         return tuple(_placed_frame(row) for row in rows)
 
     def snapshot(self) -> CloudSnapshot:
-        with self._lock:
-            return self._cloud.snapshot()
-
-    def _to_scene(self, A_target_pixel: Matrix, target: str) -> tuple[Matrix, str]:
-        if target == "reference" and self._registration is not None:
-            A_reference_pixel = A_target_pixel
-            return self._registration.T_ct_reference @ A_reference_pixel, "ct"
-        return A_target_pixel, target
+        """The cloud now; insertion goes on while it is copied."""
+        return self._cloud.snapshot()
 
 
 def _placed_frame(row: NDArray[np.float64]) -> PlacedFrame:

@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from navapp.channels import BoundedQueue, FullPolicy, LatestSlot
 from navapp.config import Settings, StreamSettings
@@ -101,8 +101,10 @@ class Session:
         self.poses = PoseBuffer()
         self.clocks = Clocks()
         self.results: ResultSender | None = None  # from `start` on, where settings ask for it
-        self.scene = Scene(settings.geometry.voxel_size_mm, equipment.registration)
-        self.gate = InsertionGate()
+        self.scene = Scene(
+            settings.geometry.voxel_size_mm, equipment.registration, equipment.surface
+        )
+        self.gate = InsertionGate(self.scene)
         self.on_raw: Callable[[RawMessage], None] | None = None  # a second listener, as a recorder
         self.failure: Exception | None = None
         self.t_started_s = float("nan")  # perf_counter() when it began to connect
@@ -133,7 +135,6 @@ class Session:
             self.tally,
             self.latency,
             matching.max_age_s if mode.is_live else None,
-            self.gate,
         )
         self._streams = StreamWatch(settings.streams)
         self._feed = feed
@@ -147,6 +148,7 @@ class Session:
         self._warnings: dict[str, None] = {}  # in order of appearance
         self._last_image_s = float("-inf")
         self._last_drop: DropReason | None = None
+        self._last_view: LiveView | None = None
         self._threads = [
             threading.Thread(target=self._receive, name="receive"),
             threading.Thread(target=self._infer, name="infer"),
@@ -213,6 +215,20 @@ class Session:
         if view.dropped is None:
             self.latency.add(Stage.END_TO_END, view.frame.stamps.t_arrival_s, t_shown_s)
 
+    def undo_sweep(self) -> int | None:
+        """Take the last sweep away and show it gone, also while no image comes.
+
+        Returns
+        -------
+        The number of that sweep, None where there is none.
+        """
+        sweep = self.scene.undo_sweep()
+        view = self._last_view
+        if sweep is not None and view is not None and not self.finished.is_set():
+            cloud_mm, undone = self.scene.first_points_mm, self.scene.undone
+            self.views.put(replace(view, cloud_points_mm=cloud_mm, cloud_undone=undone))
+        return sweep
+
     def status(self) -> SessionStatus:
         """One consistent look; cheap enough for ten a second."""
         now_s = time.perf_counter()
@@ -261,7 +277,7 @@ class Session:
         if path is None:
             return None
         read = path.read_newest(self.poses, max_age_s=_POSE_LOST_AFTER_S)
-        return None if read is None else self.scene.place(read, path.target)
+        return None if read is None else self.scene.place(read, path.target)[0]
 
     # -- inlet: called by the feed in the receive thread ------------------------------------------
 
@@ -365,6 +381,7 @@ class Session:
 
     def _publish(self, view: LiveView) -> None:
         self._last_drop = view.dropped
+        self._last_view = view
         if self.mode.is_live and not self.mode.has_window:
             self.note_shown(view, view.t_integrated_s)
         self.views.put(view)

@@ -43,10 +43,12 @@ class LiveView:
     """The newest frame that went through the engine, with everything needed to draw it.
 
     `A_target_pixel` puts the image in the cloud's frame ("ct" or "reference"), mm; None where no
-    pose was found. `dropped` says why the image gave no points; while insertion is HELD an image
-    has its place all the same. `cloud_points_mm` is (n, 3) float32, read-only
-    and append-only: the rows of an earlier view of the same `cloud_generation` are its first rows.
-    `t_integrated_s` is `perf_counter()` when the points were in the cloud.
+    pose was found, and then `dropped` says why; an image that was held (insertion was off) has
+    both. `cloud_points_mm` is (n, 3) float32, read-only, and but for an undo append-only: the rows
+    of an earlier view of the same session are its first rows. `cloud_undone` says how many rows
+    each undo so far left: one who has drawn a view with k undos keeps at most the least of
+    `cloud_undone[k:]` of its rows. In another `cloud_generation` all rows
+    are elsewhere. `t_integrated_s` is `perf_counter()` when the points were in the cloud.
     """
 
     frame: ImageFrame
@@ -55,6 +57,7 @@ class LiveView:
     dropped: DropReason | None
     cloud_points_mm: NDArray[np.float32]
     t_integrated_s: float
+    cloud_undone: tuple[int, ...] = ()
     cloud_generation: int = 0
 
 

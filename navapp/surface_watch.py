@@ -39,10 +39,10 @@ class SurfaceWatch:
         self._surface = SurfaceDistance(mesh)
         self._vertices = cKDTree(mesh.vertices_mm)
         self._areas_mm2 = _vertex_areas_mm2(mesh)
-        self._generation: int | None = None
+        self._generation: object = None
         self._begin_anew()
 
-    def update(self, cloud_points_mm: NDArray[np.float32], generation: int) -> SurfaceState:
+    def update(self, cloud_points_mm: NDArray[np.float32], generation: object) -> SurfaceState:
         """Take the rows that are new into account."""
         if generation != self._generation or len(cloud_points_mm) < self._n_done:
             self._generation = generation

@@ -7,7 +7,11 @@ import numpy as np
 from inference.postprocess import bone_line
 from navapp.equipment import Equipment
 from recon.back_projection import back_project
+from recon.coverage import SurfaceCoverage
 from recon.point_cloud import PointCloud
+from recon.surface import SurfaceDistance, TriangleMesh
+
+_TRIANGLE = TriangleMesh(np.eye(3), np.array(((0, 1, 2),), np.int32))
 
 
 def warm_up(equipment: Equipment) -> None:
@@ -19,9 +23,18 @@ def warm_up(equipment: Equipment) -> None:
     probability[probability.shape[0] // 2] = 1.0
     line = bone_line(probability, plan, segmenter.contract.output.threshold)
     points_mm = back_project(line.points_px, equipment.calibration.A_probe_pixel)
-    cloud = PointCloud(voxel_size_mm=1.0)
-    cloud.insert(points_mm, line.confidence, sweep=1)
+    towards_probe = np.array((0.0, 0.0, 1.0))
+    cloud = PointCloud(voxel_size_mm=1.0, reserved_voxels=1 << 12)
+    cloud.insert(
+        points_mm,
+        line.confidence,
+        sweep=1,
+        towards_probe=towards_probe,
+        surface=SurfaceDistance(_TRIANGLE),
+    )
     cloud.snapshot()
+    cloud.undo()
+    SurfaceCoverage(_TRIANGLE).add(points_mm, towards_probe)
 
 
 def _image_size_px(equipment: Equipment) -> tuple[int, int]:

@@ -109,7 +109,7 @@ def find_places(
                 return NOT_FINITE
             if abs(index) > INDEX_LIMIT:
                 return TOO_FAR
-            voxel = np.int64(index) + INDEX_LIMIT + 1
+            voxel = int(index) + INDEX_LIMIT + 1
             key = (key << _BLOCK_BITS + 1) | (voxel >> 1)
             cell = (cell << 1) | (voxel & 1)
         if not np.isfinite(confidence[i]):

@@ -63,6 +63,19 @@ def squared_distance_to_triangle(point_mm: Array, triangle_mm: Array) -> float:
                 foot = triangle_mm[0, axis] + weight_b * b + weight_c * c
                 squared += (point_mm[axis] - foot) ** 2
             return squared
+        # The nearest point lies on an edge that the point is beyond: mostly one, at most two.
+        squared = np.inf
+        if weight_c < 0.0:
+            squared = _squared_distance_to_edge(point_mm, triangle_mm[0], triangle_mm[1])
+        if weight_b < 0.0:
+            squared = min(
+                squared, _squared_distance_to_edge(point_mm, triangle_mm[0], triangle_mm[2])
+            )
+        if weight_b + weight_c > 1.0:
+            squared = min(
+                squared, _squared_distance_to_edge(point_mm, triangle_mm[1], triangle_mm[2])
+            )
+        return squared
     return min(
         _squared_distance_to_edge(point_mm, triangle_mm[0], triangle_mm[1]),
         _squared_distance_to_edge(point_mm, triangle_mm[1], triangle_mm[2]),

@@ -47,7 +47,9 @@ def _least_spread(points_mm: Array, neighbours: NDArray[np.intp]) -> Array:
     is_there = (neighbours < len(points_mm)).astype(np.float64)[..., None]
     count = is_there.sum(axis=1)
     at_mm = points_mm[np.minimum(neighbours, len(points_mm) - 1)]
-    from_mean_mm = (at_mm - (at_mm * is_there).sum(axis=1, keepdims=True) / count[:, None]) * is_there
+    from_mean_mm = (
+        at_mm - (at_mm * is_there).sum(axis=1, keepdims=True) / count[:, None]
+    ) * is_there
     spread, axes = np.linalg.eigh(np.einsum("nki,nkj->nij", from_mean_mm, from_mean_mm))
     is_line = spread[:, 1] < _MIN_WIDTH_SQUARED * spread[:, 2]
     normals: Array = axes[:, :, 0]

@@ -43,13 +43,13 @@ class Compounding(Enum):
 
 
 # For nearest and for linear interpolation.
-_MODES = {
+MODES = {
     Compounding.LATEST: (kernels.LATEST, kernels.LATEST),
     Compounding.MAXIMUM: (kernels.MAXIMUM, kernels.MAXIMUM),
     Compounding.MEAN: (kernels.MEAN, kernels.MEAN),
     Compounding.MEAN_PLUS: (kernels.MEAN_CUT, kernels.MEAN_ROUNDED),
 }
-_INSERT = {
+INSERT = {
     Interpolation.NEAREST: kernels.insert_nearest,
     Interpolation.LINEAR: kernels.insert_linear,
 }
@@ -166,8 +166,8 @@ class FreehandVolume:
         shape = grid.size_voxels[::-1]
         self._value = np.zeros(shape, dtype=np.float32)
         self._weight = np.zeros(shape, dtype=np.float32)
-        self._insert = _INSERT[interpolation]
-        self._mode = _MODES[compounding][interpolation is Interpolation.LINEAR]
+        self._insert = INSERT[interpolation]
+        self._mode = MODES[compounding][interpolation is Interpolation.LINEAR]
         self._executor = executor
         self._n_parts = (os.cpu_count() or 1) if executor else 1
 
@@ -201,7 +201,15 @@ class FreehandVolume:
 
         def put(begin: int, end: int) -> None:
             self._insert(
-                clipped, A_voxel_pixel, self._value, self._weight, self._mode, axis, begin, end
+                clipped,
+                A_voxel_pixel,
+                self._value,
+                self._weight,
+                self._mode,
+                axis,
+                begin,
+                end,
+                False,
             )
 
         self._share_out(put, int(first), int(last))
@@ -221,6 +229,14 @@ class FreehandVolume:
 
             self._share_out(fill, 0, len(value))
         return (value + np.float32(0.5)).astype(np.uint8)
+
+    def place(
+        self, first: tuple[int, int, int], value: NDArray[np.float32], weight: NDArray[np.float32]
+    ) -> None:
+        """Lay a block of a volume of the same kind into this one, (z, y, x) from `first` on."""
+        where = tuple(slice(k, k + n) for k, n in zip(first, value.shape, strict=True))
+        self._value[where] = value
+        self._weight[where] = weight
 
     def seen_fraction(self) -> float:
         """Share of the voxels that a pixel fell into."""

@@ -59,6 +59,19 @@ def _columns(start: float, step: float, low: float, high: float, width: int) -> 
     return int(min(max(begin, 0.0), width)), int(min(max(end, 0.0), width))
 
 
+@numba.njit(cache=True, nogil=True, inline="always")
+def _row_columns(
+    m: Array, z_0: float, y_0: float, x_0: float, low: Array, high: Array, width: int
+) -> tuple[int, int]:
+    """Columns of an image row that may lie between two corners, (z, y, x) each."""
+    begin, end = _columns(z_0, m[0, 0], low[0], high[0], width)
+    for axis in range(1, 3):
+        start = y_0 if axis == 1 else x_0
+        first, last = _columns(start, m[axis, 0], low[axis], high[axis], width)
+        begin, end = max(begin, first), min(end, last)
+    return begin, end
+
+
 @numba.njit(cache=True, nogil=True)
 def insert_nearest(
     pixels: Image,
@@ -69,6 +82,7 @@ def insert_nearest(
     axis: int,
     first: int,
     last: int,
+    is_block: bool,
 ) -> None:
     """Put every pixel into the voxel whose centre is nearest.
 
@@ -77,16 +91,18 @@ def insert_nearest(
     pixels : (height, width)
     A_voxel_pixel : (3, 3), voxel (z, y, x) of pixel (u, v, 1)
     value, weight : (z, y, x), what the volume holds and how much went into it
+    is_block : whether the voxels go on in other blocks; here it makes no difference
     """
     height, width = pixels.shape
     m = A_voxel_pixel
     n_z, n_y, n_x = value.shape
+    low, high = np.zeros(3), np.array(value.shape, dtype=np.float64)
+    low[axis], high[axis] = first, last
     for v in range(height):
         z_0 = m[0, 1] * v + m[0, 2] + 0.5
         y_0 = m[1, 1] * v + m[1, 2] + 0.5
         x_0 = m[2, 1] * v + m[2, 2] + 0.5
-        start = z_0 if axis == 0 else (y_0 if axis == 1 else x_0)
-        begin, end = _columns(start, m[axis, 0], first, last, width)
+        begin, end = _row_columns(m, z_0, y_0, x_0, low, high, width)
         for u in range(begin, end):
             z = int(np.floor(z_0 + m[0, 0] * u))
             y = int(np.floor(y_0 + m[1, 0] * u))
@@ -106,19 +122,22 @@ def insert_linear(
     axis: int,
     first: int,
     last: int,
+    is_block: bool,
 ) -> None:
     """Share every pixel out over the eight voxels around it; parameters as of `insert_nearest`.
 
-    A pixel that is not surrounded by voxels of the volume is left out.
+    A pixel that is not surrounded by voxels of the volume is left out; of a block, those that it
+    has take their share.
     """
     height, width = pixels.shape
     m = A_voxel_pixel
     n_z, n_y, n_x = value.shape
+    low, high = np.full(3, -1.0), np.array(value.shape, dtype=np.float64)
+    low[axis], high[axis] = first - 1, last
     least = _MIN_SHARE if mode in (LATEST, MAXIMUM) else 0.0
     for v in range(height):
         z_0, y_0, x_0 = m[0, 1] * v + m[0, 2], m[1, 1] * v + m[1, 2], m[2, 1] * v + m[2, 2]
-        start = z_0 if axis == 0 else (y_0 if axis == 1 else x_0)
-        begin, end = _columns(start, m[axis, 0], first - 1, last, width)
+        begin, end = _row_columns(m, z_0, y_0, x_0, low, high, width)
         for u in range(begin, end):
             z_at, y_at, x_at = z_0 + m[0, 0] * u, y_0 + m[1, 0] * u, x_0 + m[2, 0] * u
             z, y, x = int(np.floor(z_at)), int(np.floor(y_at)), int(np.floor(x_at))
@@ -126,9 +145,11 @@ def insert_linear(
             if not first - 1 <= slab < last:
                 continue
             f_z, f_y, f_x = z_at - z, y_at - y, x_at - x
-            if z < 0 or y < 0 or x < 0:
-                continue
-            if z + (f_z > 0.0) >= n_z or y + (f_y > 0.0) >= n_y or x + (f_x > 0.0) >= n_x:
+            is_before = z < 0 or y < 0 or x < 0
+            is_beyond = z + (f_z > 0.0) >= n_z or y + (f_y > 0.0) >= n_y or x + (f_x > 0.0) >= n_x
+            if is_before or is_beyond:
+                if is_block:
+                    _share_at_border(value, weight, z_at, y_at, x_at, pixels[v, u], mode, least)
                 continue
             for corner in range(8):
                 d_z, d_y, d_x = corner >> 2, (corner >> 1) & 1, corner & 1
@@ -141,6 +162,28 @@ def insert_linear(
                 if first <= at < last and share > 0.0 and share >= least:
                     grey = pixels[v, u]
                     _compound(value, weight, z + d_z, y + d_y, x + d_x, grey, share, mode)
+
+
+@numba.njit(cache=True, nogil=True, inline="never")
+def _share_at_border(
+    value: Volume,
+    weight: Volume,
+    z_at: float,
+    y_at: float,
+    x_at: float,
+    grey: int,
+    mode: int,
+    least: float,
+) -> None:
+    """A pixel between voxels of which a block has some, into those."""
+    n_z, n_y, n_x = value.shape
+    z, y, x = int(np.floor(z_at)), int(np.floor(y_at)), int(np.floor(x_at))
+    for corner in range(8):
+        to_z, to_y, to_x = z + (corner >> 2), y + ((corner >> 1) & 1), x + (corner & 1)
+        if 0 <= to_z < n_z and 0 <= to_y < n_y and 0 <= to_x < n_x:
+            share = (1.0 - abs(to_z - z_at)) * (1.0 - abs(to_y - y_at)) * (1.0 - abs(to_x - x_at))
+            if share > 0.0 and share >= least:
+                _compound(value, weight, to_z, to_y, to_x, grey, share, mode)
 
 
 @numba.njit(cache=True, nogil=True)

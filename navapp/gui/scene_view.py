@@ -243,7 +243,7 @@ class SceneView(GLViewWidget):
         """Bring the view to the GPU; returns the points that were new."""
         n_before = self.cloud.n_points
         self.makeCurrent()
-        self.cloud.upload(view.cloud_points_mm, view.cloud_generation)
+        self.cloud.upload(view.cloud_points_mm, (view.cloud_generation, view.cloud_undone))
         self.plane.setVisible(view.A_target_pixel is not None)
         if view.A_target_pixel is not None:
             self.plane.upload(view.frame.pixels, view.A_target_pixel)

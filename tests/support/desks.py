@@ -68,8 +68,8 @@ class MadeUpSession:
         self, surface: TriangleMesh | None = None, settings: Settings | None = None
     ) -> None:
         self.settings = settings or Settings()
-        self.gate = InsertionGate()
         self.scene = Scene(0.5, None)
+        self.gate = InsertionGate(self.scene)
         self.on_raw: Callable[[RawMessage], None] | None = None
         self.equipment = None
         self.spacing_mm = SPACING_MM
@@ -92,6 +92,9 @@ class MadeUpSession:
     def streams(self) -> tuple[StreamState, ...]:
         image = StreamState("Image", "image", self.state.image_rate_hz, (COLUMNS, ROWS))
         return (image, *(StreamState(tool.stream, "pose", 100.0) for tool in self.seen))
+
+    def undo_sweep(self) -> int | None:
+        return self.scene.undo_sweep()
 
     def newest_pose(self, tool: str) -> Matrix | None:
         return self.poses.get(tool)

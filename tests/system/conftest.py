@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def qapp() -> Iterator[QApplication]:
-    from navapp.gui.app import application  # noqa: PLC0415  only where a test asks for a window
-    from navapp.gui.virtual_display import has_display, virtual_display  # noqa: PLC0415
+    from navapp.gui.app import application
+    from navapp.gui.virtual_display import has_display, virtual_display
 
     if not has_display() and shutil.which("Xvfb") is None:
         pytest.skip("no display and no Xvfb (apt-get install xvfb)")

@@ -175,6 +175,9 @@ def scan(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path | np.ndarra
         confidence=np.ones(n),
         count=np.ones(n, np.int64),
         sweep=np.zeros(n, np.int32),
+        last_sweep=np.zeros(n, np.int32),
+        towards_probe=np.zeros((n, 3), np.float32),
+        distance_mm=np.full(n, np.nan, np.float32),
     )
     write_cloud_ply(folder / "cloud.ply", cloud, "reference")
     write_cloud_ply(folder / "ct.ply", cloud, "ct")

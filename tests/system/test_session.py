@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from inference.preprocess import InputPlan
 from inference.segmenter import Segmentation
+from navapp.channels import LatestSlot
 from navapp.config import ResultSettings, Settings, load_settings
 from navapp.demo import for_simulation, serve, write_simulation
 from navapp.equipment import Equipment, load_equipment
@@ -114,6 +115,45 @@ def test_a_reconstruction_uses_every_image_and_repeats_exactly(
         first.scene.snapshot().points_mm, second.scene.snapshot().points_mm
     )
     assert first.status().state is SessionState.IDLE
+
+
+def test_while_insertion_is_off_images_are_held(
+    sweep: SimulatedSweep, settings: Settings, equipment: Equipment
+) -> None:
+    feed = SweepFeed(sweep, settings.matching.max_pose_gap_s, equipment.image_lag_s)
+    session = Session(settings, equipment, feed, SessionMode(is_live=False, has_window=False))
+    session.scene.stop_sweep()
+    with Interrupts() as interrupts:
+        run_to_end(session, None, None, interrupts)
+    assert _losses(session) == {DropReason.HELD: _N_IMAGES}
+    view = session.views.take(0.0)
+    assert view is not None
+    assert view.dropped is DropReason.HELD
+    assert view.A_target_pixel is not None  # its place is known all the same
+    assert session.scene.n_voxels == 0
+
+
+def test_an_undone_sweep_leaves_the_report_and_the_view(
+    sweep: SimulatedSweep, settings: Settings, equipment: Equipment
+) -> None:
+    session = _reconstructed(sweep, settings, equipment)
+    last = session.views.take(0.0)
+    assert last is not None
+    assert len(last.cloud_points_mm) == session.scene.n_voxels > 0
+    coverage = session.scene.coverage
+    assert coverage is not None
+    assert 0.0 < coverage.seen_fraction() < 0.5
+    # As in a running session that gets no image.
+    session.finished.clear()
+    session.views = LatestSlot()
+    assert session.undo_sweep() == 1
+    view = session.views.take(0.0)
+    assert view is not None
+    assert (len(view.cloud_points_mm), view.cloud_undone) == (0, (0,))
+    assert view.frame is last.frame
+    assert session.undo_sweep() is None
+    report = conclude(session, startup_s=0.0, is_complete=True).report
+    assert (report["points"], report["coverage"]["seen_fraction"]) == (0, 0.0)
 
 
 def test_without_a_registration_the_cloud_stays_in_the_reference(

@@ -34,7 +34,6 @@ from navapp.state import DropReason, SessionState, SessionStatus
 from recon.surface import TriangleMesh
 from tests.support.desks import (
     COLUMNS,
-    NO_LINE,
     ROWS,
     RUNNING,
     SPACING_MM,
@@ -425,11 +424,11 @@ def test_an_error_in_a_callback_ends_the_run_and_is_logged(
 
     session = MadeUpSession()
     session.views.put(view(A_target_pixel=pose()))
-    if place == "tick":
-        monkeypatch.setattr(session, "status", fail)
-    else:
-        monkeypatch.setattr("navapp.gui.gl_items.PlaneItem.paint", fail)
     with _desk(session, tmp_path) as desk:
+        if place == "tick":
+            monkeypatch.setattr(session, "status", fail)
+        else:
+            monkeypatch.setattr("navapp.gui.gl_items.PlaneItem.paint", fail)
         exit_code = run_window(desk, title="t")
     assert exit_code == FAILED
     assert "no number" in caplog.text

@@ -213,9 +213,9 @@ def test_changes_name_what_a_viewer_lacks():
     after = cloud.changes_since(seen)
     assert (after.n_kept, after.chunks.tolist()) == (3 * CHUNK_ROWS, [1])
     assert cloud.rows(CHUNK_ROWS, CHUNK_ROWS + 1).count.tolist() == [1]
-    cloud.insert(row_mm + (0.0, 5.0, 0.0), np.ones(len(x)), 3)
+    cloud.insert(row_mm + np.array((0.0, 5.0, 0.0)), np.ones(len(x)), 3)
     cloud.undo()
-    cloud.insert(row_mm[:9] - (0.0, 5.0, 0.0), np.ones(9), 4)
+    cloud.insert(row_mm[:9] - np.array((0.0, 5.0, 0.0)), np.ones(9), 4)
     again = cloud.changes_since(after.revision)
     assert (again.n_kept, again.n_voxels) == (3 * CHUNK_ROWS, 3 * CHUNK_ROWS + 9)
     assert again.chunks.tolist() == [3]

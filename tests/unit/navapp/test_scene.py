@@ -1,0 +1,111 @@
+"""Sweeps, undo and what the window is told, against a scene that never had the sweep."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from inference.postprocess import BoneLine
+from navapp.scene import Scene
+from recon.scan_speed import Pace
+from recon.surface import TriangleMesh
+
+# A surface at y = 3 mm that faces the transducer, at y = 0.
+BONE = TriangleMesh([(0, 3, 0), (40, 3, 0), (40, 3, 40), (0, 3, 40)], [(0, 1, 2), (0, 2, 3)])
+SHAPE = (100, 400)
+
+
+def put(scene, z_mm, v_px=32.0, target="ct"):
+    """An image across the bone at `z_mm`, its line 0.2 mm below the surface."""
+    u = np.arange(50.0, 350.0)
+    line = BoneLine(np.column_stack((u, np.full_like(u, v_px))), np.ones(u.size, np.float32))
+    A_target_pixel = np.diag((0.1, 0.1, 1.0, 1.0))
+    A_target_pixel[2, 3] = z_mm
+    return scene.insert(line, A_target_pixel, target, SHAPE, t_s=z_mm / 10.0)
+
+
+def assert_same(scene, other):
+    snapshot, expected = scene.snapshot(), other.snapshot()
+    for field in dataclasses.fields(snapshot):
+        np.testing.assert_array_equal(
+            getattr(snapshot, field.name), getattr(expected, field.name), field.name
+        )
+    np.testing.assert_array_equal(scene.first_points_mm, other.first_points_mm)
+    np.testing.assert_array_equal(scene.coverage.vertex_views(), other.coverage.vertex_views())
+    assert scene.coverage.seen_fraction() == other.coverage.seen_fraction()
+    assert [f.n_points for f in scene.placed_frames] == [f.n_points for f in other.placed_frames]
+
+
+def test_undo_takes_cloud_coverage_and_frames_back():
+    scene, without = Scene(0.5, None, BONE), Scene(0.5, None, BONE)
+    for z_mm in (5.0, 5.3, 5.6):
+        put(scene, z_mm)
+        put(without, z_mm)
+    n_first = scene.n_voxels
+    scene.stop_sweep()
+    assert scene.start_sweep() == 2
+    for z_mm in (5.5, 9.0):
+        put(scene, z_mm)
+    assert scene.n_voxels > n_first
+    assert scene.coverage.seen_fraction() > without.coverage.seen_fraction()
+    scene.stop_sweep()
+    assert scene.undo_sweep() == 2
+    assert scene.undone == (n_first,)
+    assert_same(scene, without)
+    assert scene.start_sweep() == 3
+    put(scene, 20.0)
+    put(without, 20.0)
+    np.testing.assert_array_equal(scene.first_points_mm, without.first_points_mm)
+    assert [scene.undo_sweep(), scene.undo_sweep(), scene.undo_sweep()] == [3, 1, None]
+    assert (scene.n_voxels, scene.placed_frames) == (0, ())
+    assert scene.coverage.seen_fraction() == 0.0
+
+
+def test_undo_of_a_running_sweep_goes_on_with_a_new_one():
+    scene = Scene(0.5, None, BONE)
+    put(scene, 5.0)
+    assert scene.undo_sweep() == 1
+    put(scene, 9.0)
+    assert set(scene.snapshot().sweep.tolist()) == {2}
+    assert scene.start_sweep() == 2  # it has been running all the time
+
+
+def test_a_sweep_without_an_image_is_not_undone_in_place_of_the_last():
+    scene = Scene(0.5, None, BONE)
+    put(scene, 5.0)
+    scene.stop_sweep()
+    assert scene.start_sweep() == 2
+    assert scene.undo_sweep() == 1
+    assert scene.n_voxels == 0
+
+
+def test_insertion_off_changes_nothing_and_still_places_the_image():
+    scene = Scene(0.5, None, BONE)
+    scene.stop_sweep()
+    assert put(scene, 5.0)[2, 3] == 5.0
+    assert (scene.is_inserting, scene.n_voxels, scene.placed_frames) == (False, 0, ())
+    assert scene.speed is None
+
+
+def test_distance_and_coverage_only_in_the_space_of_the_ct():
+    scene = Scene(0.5, None, BONE)
+    put(scene, 5.0)
+    np.testing.assert_allclose(scene.first_distances_mm, 0.2, atol=1e-5)
+    assert 0.0 < scene.coverage.seen_fraction() < 0.2
+    elsewhere = Scene(0.5, None, BONE)
+    put(elsewhere, 5.0, target="reference")
+    assert np.isnan(elsewhere.first_distances_mm).all()
+    assert elsewhere.coverage is None
+
+
+def test_speed_of_the_scan():
+    scene = Scene(0.5, None)
+    for z_mm in np.arange(0.0, 6.0, 0.5):
+        put(scene, z_mm)
+    assert scene.speed.pace is Pace.GOOD
+    np.testing.assert_allclose((scene.speed.speed_mm_s, scene.speed.spacing_mm), (10.0, 0.5))
+    scene.stop_sweep()
+    assert scene.speed is None
+    scene.start_sweep()
+    assert scene.speed is None
