@@ -93,7 +93,7 @@ class Desk:
         self._t_view_s: float | None = None
         session.on_raw = self.takes.put
         self.journal.note("begin", status_line(session))
-        self.journal.note("sweep", f"{session.gate.sweep}")
+        self.note("sweep", f"{session.gate.sweep}")
 
     def take_over(
         self, session: LiveSession, folder: SessionFolder, replay: ReplayServer | None = None
@@ -152,13 +152,16 @@ class Desk:
         """One look at everything; cheap enough for five a second."""
         session, status = self.session, self.session.status()
         tools = session.tools()
+        replay = None if self.replay is None else self.replay.state
+        # A replay that a person paused is no loss; its watermark says what it is.
+        is_paused = replay is not None and replay.is_paused
         now_s = self._clock()
         if now_s - self._t_disk_s >= _DISK_PERIOD_S:
             self._t_disk_s = now_s
             self._free_gb = shutil.disk_usage(self.folder.path).free / 1e9
         return Facts(
             status=status,
-            alarm=judge(status, self.view, self.view_age_s, tools),
+            alarm=None if is_paused else judge(status, self.view, self.view_age_s, tools),
             tools=tools,
             streams=session.streams(),
             holds=session.gate.holds,
@@ -170,7 +173,7 @@ class Desk:
             surface=self._surface_job.result if session.surface is not None else None,
             guidance=self.guidance(),
             plan_name="" if self.plan is None else self.plan.name,
-            replay=None if self.replay is None else self.replay.state,
+            replay=replay,
             replay_speed=self._replay_speed(),
             busy="",
             message=self.message,

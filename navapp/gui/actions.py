@@ -30,7 +30,7 @@ ACTIONS: tuple[ActionSpec, ...] = (
     ActionSpec("mark", "Mark", "M", "Session"),
     ActionSpec("snapshot", "Snapshot", "S", "Session"),
     ActionSpec("undo", "Undo sweep", "Ctrl+Z", "Session"),
-    ActionSpec("clear", "Clear", "Ctrl+Backspace", "Session", needs_hold=True),
+    ActionSpec("clear", "Clear", "Delete", "Session", needs_hold=True),
     ActionSpec("save", "Save everything", "Ctrl+S", "Session"),
     ActionSpec("save_all", "Save with mesh and volume", "Ctrl+Shift+S", "Session"),
     ActionSpec("open", "Open...", "Ctrl+O", "Session"),

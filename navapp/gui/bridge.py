@@ -126,7 +126,7 @@ class Bridge(QObject):
 
     def _show_scene(self, facts: Facts) -> None:
         scene = self._window.scene_view
-        scene.set_frame(facts.status.frame)
+        scene.set_frame("ct" if scene.is_surface_alone else facts.status.frame)
         scene.show_surface_state(facts.surface)
         scene.show_stylus(self._desk.tip())
         scene.notes.show_watermark(watermark(facts))

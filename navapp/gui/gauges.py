@@ -51,7 +51,7 @@ def gauge_readings(facts: Facts) -> dict[str, GaugeReading]:
 def _speed(mm_per_s: float, recommended_mm_per_s: float) -> GaugeReading:
     """Green up to the recommended speed, amber to twice, red above; each with its word."""
     if math.isnan(mm_per_s) or math.isnan(recommended_mm_per_s) or recommended_mm_per_s <= 0.0:
-        return GaugeReading(f"{DASH} mm/s", "not moving with a pose", style.MUTED, 0.0)
+        return GaugeReading(f"{DASH} mm/s", "no pose", style.MUTED, 0.0)
     ratio = mm_per_s / recommended_mm_per_s
     colour, word = (OK, "good") if ratio <= 1.0 else (WARNING, "fast")
     if ratio > 2.0:

@@ -93,6 +93,8 @@ def paint_age(painter: QPainter, rect: QRectF, age_s: float | None) -> None:
 def paint_watermark(painter: QPainter, rect: QRectF, text: str) -> None:
     """So that nobody takes a recording for the patient."""
     painter.setFont(style.font(style.LARGE_PX, is_bold=True))
+    if painter.fontMetrics().horizontalAdvance(text) > 0.6 * rect.width():
+        painter.setFont(style.font(style.SMALL_PX - 3, is_bold=True))
     width = painter.fontMetrics().horizontalAdvance(text) + 24
     box = QRectF(rect.right() - width - 8, rect.top() + 8, width, 36)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
@@ -115,7 +117,8 @@ def paint_target(painter: QPainter, place: QPointF, rect: QRectF, text: str) -> 
         painter.drawLine(QPointF(x + 6 * dx, y + 6 * dy), QPointF(x + 20 * dx, y + 20 * dy))
     painter.setFont(style.font(style.SMALL_PX, is_bold=True))
     painter.setPen(QColor(style.TARGET))
-    painter.drawText(QPointF(min(x + 22, rect.right() - 150), y - 8), text)
+    width = painter.fontMetrics().horizontalAdvance(text)
+    painter.drawText(QPointF(min(x + 22, rect.right() - width - 6), y - 24), text)
 
 
 def paint_banner(painter: QPainter, rect: QRectF, above: QRectF, text: str, level: Level) -> None:

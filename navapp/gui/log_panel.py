@@ -18,7 +18,8 @@ class LogPanel(QPlainTextEdit):
         super().__init__()
         self.setReadOnly(True)
         self.setMaximumBlockCount(_MAX_LINES)
-        self.setMinimumHeight(150)
+        self.setMinimumHeight(80)
+        self.setMaximumHeight(180)
         self._handler = _Keeper()
         for package in _PACKAGES:
             logging.getLogger(package).addHandler(self._handler)

@@ -101,6 +101,7 @@ class MainWindow(QMainWindow):
         self.scene_view.setVisible(self._shares[step][2] > 0)
         self.gauge_row.setVisible(layout.has_gauges)
         self.button_bar.setVisible(layout.has_buttons)
+        self.replay_bar.is_wanted = layout.has_replay
         total = max(self._splitter.width(), _MIN_SIZE_PX[0])
         shares = self._shares[step]
         self._splitter.setSizes([total * share // sum(shares) for share in shares])

@@ -44,6 +44,8 @@ class Opening:
         self.problem = ""
         self.events: tuple[Event, ...] = ()  # of the session that is replayed
         self.visible_s: tuple[tuple[float, float], ...] = ()
+        if desk.replay is not None:
+            self.visible_s = visible_spans_s(desk.replay.sweep)
         self._desk = desk
         self._starter = Starter(root)
         self._on_taken_over, self._on_plan = on_taken_over, on_plan

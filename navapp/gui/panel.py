@@ -60,7 +60,7 @@ def table(headers: Sequence[str]) -> QTableWidget:
     result = QTableWidget(0, len(headers))
     result.setHorizontalHeaderLabels(list(headers))
     result.verticalHeader().hide()
-    result.verticalHeader().setDefaultSectionSize(34)
+    result.verticalHeader().setDefaultSectionSize(28)
     result.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
     result.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
     result.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)

@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLineEdit, QPushButton, QWidget
+from PySide6.QtWidgets import (
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QWidget,
+)
 
 from navapp.config import Settings
 from navapp.equipment import Equipment
@@ -38,6 +46,9 @@ _FIELDS = (
 )
 
 
+_IN_A_ROW = ("image", "probe", "reference")
+
+
 class PreparePage(Panel):
     """`on_connect` is called with the overrides that the fields stand for."""
 
@@ -47,10 +58,16 @@ class PreparePage(Panel):
         self.fields: dict[str, QLineEdit] = {}
         form = QFormLayout()
         form.setVerticalSpacing(6)
+        names = QHBoxLayout()
         for name, caption, is_file in _FIELDS:
-            edit = QLineEdit()
-            self.fields[name] = edit
-            form.addRow(caption, self._with_button(edit) if is_file else edit)
+            self.fields[name] = edit = QLineEdit()
+            if name in _IN_A_ROW:
+                names.addWidget(QLabel(caption))
+                names.addWidget(edit, 1)
+            else:
+                form.addRow(caption, self._with_button(edit) if is_file else edit)
+            if name == "server":
+                form.addRow(names)
         self.column.addLayout(form)
         self.connect_button = QPushButton("Connect with these")
         self.connect_button.clicked.connect(self._connect)
@@ -65,6 +82,7 @@ class PreparePage(Panel):
         self.column.addWidget(self.streams, 2)
         self.column.addWidget(label("Before the scan", "muted"))
         self.checks = table(("", "Check", "State", ""))
+        self.checks.horizontalHeader().hide()
         self.column.addWidget(self.checks, 3)
 
     def show_settings(self, settings: Settings) -> None:

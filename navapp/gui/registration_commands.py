@@ -66,14 +66,16 @@ class RegistrationCommands:
 
     def refresh(self) -> None:
         """Follow what was found, and the surface that is searched in the background."""
+        scene = self._window.scene_view
+        scene.is_surface_alone = self.surface is not None and self._desk.session.surface is None
         if not self._is_open:
-            self._window.scene_view.set_surface(self.surface)
+            scene.set_surface(self.surface)
             return
         if self._job is not None and self._job.problem:
             self._problem = self._job.problem
         registering = self._desk.registering
         frame = self._desk.session.status().frame
-        self._window.scene_view.set_surface(self.surface)
+        scene.set_surface(self.surface)
         self._window.register_page.show_registering(registering, self._problem, frame)
         shown = (
             len(registering.landmarks),
@@ -83,7 +85,7 @@ class RegistrationCommands:
         if shown != self._shown:
             self._shown = shown
             places_mm = np.array([mark.ct_mm for mark in registering.landmarks]).reshape(-1, 3)
-            self._window.scene_view.show_landmarks(places_mm, style.SKIN)
+            scene.show_landmarks(places_mm, style.SKIN)
 
     def load(self, path: Path) -> None:
         """The landmarks of a file, after those that are there."""

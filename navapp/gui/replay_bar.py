@@ -36,6 +36,7 @@ class ReplayBar(QWidget):
         self._add(layout, book["faster"], "faster", "+")
         self._add(layout, book["loop"], "loop", "Loop")
         self.buttons["loop"].setCheckable(True)
+        self.is_wanted = True
         self.timeline = Timeline()
         layout.addWidget(self.timeline, 1)
         self.hide()
@@ -43,7 +44,7 @@ class ReplayBar(QWidget):
     def show_facts(self, facts: Facts) -> None:
         """Follow the replay."""
         replay = facts.replay
-        self.setVisible(replay is not None)
+        self.setVisible(replay is not None and self.is_wanted)
         if replay is None:
             return
         self.buttons["play"].setText("Play" if replay.is_paused else "Pause")

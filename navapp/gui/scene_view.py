@@ -59,6 +59,7 @@ class SceneView(GLViewWidget):
         self.setBackgroundColor(QColor(style.VIEW))
         self.opts["fov"] = _FIELD_OF_VIEW_DEG
         self.on_ray: Callable[[NDArray[np.float64], NDArray[np.float64]], None] | None = None
+        self.is_surface_alone = False  # while nobody knows where the rest lies from it
         self.colours = SurfaceColours.PLAIN
         self.budget = DrawBudget()
         self.pilot = CameraPilot(self)
@@ -184,7 +185,8 @@ class SceneView(GLViewWidget):
         What is translucent is drawn over what lies behind or in it: late.
         """
         for each in sorted(self.items, key=_drawn_after):
-            if each.visible():
+            is_of_surface = isinstance(each, SurfaceItem) or each in self._landmark_items
+            if each.visible() and (is_of_surface or not self.is_surface_alone):
                 each.paint()
 
     @reports_errors

@@ -28,10 +28,11 @@ class StepLayout:
     shares: tuple[int, int, int]
     has_gauges: bool
     has_buttons: bool
+    has_replay: bool = True
 
 
 LAYOUTS: dict[Step, StepLayout] = {
-    Step.PREPARE: StepLayout((52, 48, 0), False, False),
+    Step.PREPARE: StepLayout((52, 48, 0), False, False, has_replay=False),
     Step.REGISTER: StepLayout((30, 27, 43), False, False),
     Step.SCAN: StepLayout((0, 42, 58), True, True),
     Step.REVIEW: StepLayout((30, 28, 42), True, False),
@@ -53,7 +54,7 @@ class StepBar(QWidget):
             button = QPushButton(f"{k + 1}  {action.text()}")
             button.setCheckable(True)
             button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-            button.setMinimumWidth(140)
+            button.setMinimumWidth(164)
             button.clicked.connect(action.trigger)
             group.addButton(button)
             layout.addWidget(button)
