@@ -100,6 +100,7 @@ def open_window(
         window.showFullScreen()
     else:
         window.show()
+    window.setFocus()
     _offer_crashed(window, opening)
     bridge.start()
     return window, bridge

@@ -62,6 +62,7 @@ class MainWindow(QMainWindow):
         super().__init__()
         self.setWindowTitle(title)
         self.setAcceptDrops(True)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.book = ActionBook(self, specs)
         self.step_bar = StepBar(self.book)
         self.status_row = StatusRow()
@@ -106,6 +107,7 @@ class MainWindow(QMainWindow):
         shares = self._shares[step]
         self._splitter.setSizes([total * share // sum(shares) for share in shares])
         self.step_bar.show_step(step)
+        self.setFocus()  # a field that takes letters would take the keys of the actions
 
     def show_border(self, level: Level | None) -> None:
         """A border around both views; None for none. Its word is the banner's."""
@@ -200,6 +202,6 @@ class _Border(QWidget):
         painter = QPainter(self)
         colour = style.BACKGROUND if self.level is None else self.level.value
         painter.fillRect(self.rect(), QColor(colour))
-        inside = self.layout().geometry()
+        inside = self.rect().adjusted(_BORDER_PX, _BORDER_PX, -_BORDER_PX, -_BORDER_PX)
         painter.fillRect(inside, QColor(style.BACKGROUND))
         painter.end()

@@ -62,7 +62,7 @@ class PreparePage(Panel):
         for name, caption, is_file in _FIELDS:
             self.fields[name] = edit = QLineEdit()
             if name in _IN_A_ROW:
-                names.addWidget(QLabel(caption))
+                names.addWidget(QLabel(f"  {caption}  " if names.count() else f"{caption}  "))
                 names.addWidget(edit, 1)
             else:
                 form.addRow(caption, self._with_button(edit) if is_file else edit)
