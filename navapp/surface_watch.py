@@ -95,4 +95,5 @@ def _vertex_areas_mm2(mesh: TriangleMesh) -> NDArray[np.float64]:
     """A third of the area of the faces around each vertex."""
     a, b, c = np.moveaxis(mesh.triangles_mm(), 1, 0)
     areas = 0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1)
-    return np.bincount(mesh.faces.ravel(), np.repeat(areas / 3.0, 3), len(mesh.vertices_mm))
+    weights = np.repeat(areas / 3.0, 3)
+    return np.bincount(mesh.faces.ravel(), weights, len(mesh.vertices_mm)).astype(np.float64)

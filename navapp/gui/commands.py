@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ class Commands:
             "save_all": lambda: self._saving.save(desk, has_mesh=True, has_volume=True),
             "open": self._ask_and_open,
             "quit": window.close,
-            **{step.value: lambda step=step: self.show_step(step) for step in Step},
+            **{step.value: partial(self.show_step, step) for step in Step},
             "plan": self._ask_and_load_plan,
             "target": self._target_here,
             "no_plan": lambda: self._set_plan(None),
@@ -158,8 +159,7 @@ class Commands:
     def _view_actions(self) -> dict[str, Callable[[], object]]:
         scene = self._window.scene_view
         presets = {
-            name: lambda side=side: scene.pilot.look_from(side)
-            for name, side in PRESET_ACTIONS.items()
+            name: partial(scene.pilot.look_from, side) for name, side in PRESET_ACTIONS.items()
         }
         return {
             "fit": scene.fit_camera,

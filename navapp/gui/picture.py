@@ -46,9 +46,8 @@ def picture_of(facts: Facts, display: Display, view: LiveView | None, plan: Plan
     """How the newest image is to be shown."""
     text, level = banner(facts)
     target_px, target_text = None, ""
-    has_place = view is not None and view.A_target_pixel is not None
-    if plan is not None and has_place and facts.status.frame == "ct":
-        A_ct_pixel = view.A_target_pixel
+    A_ct_pixel = None if view is None else view.A_target_pixel
+    if plan is not None and A_ct_pixel is not None and facts.status.frame == "ct":
         target_px = pixel_of(plan, A_ct_pixel)
         target_text = f"{guide_plane(plan, A_ct_pixel).distance_mm:.1f} mm off plane"
     return Picture(

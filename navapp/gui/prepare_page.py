@@ -154,9 +154,9 @@ class PreparePage(Panel):
             self.on_connect(overrides)
 
     def _choose(self, row: int, column: int) -> None:
-        name, kind = self.streams.item(row, 0).text(), self.streams.item(row, 1).text()
-        if kind == "image":
-            self.fields["image"].setText(name)
+        name, kind = self.streams.item(row, 0), self.streams.item(row, 1)
+        if name is not None and kind is not None and kind.text() == "image":
+            self.fields["image"].setText(name.text())
 
     def _with_button(self, edit: QLineEdit) -> QWidget:
         def browse() -> None:

@@ -49,10 +49,9 @@ class ReviewPage(Panel):
         while self.sweeps.count() > len(counts):
             self.sweeps.takeItem(self.sweeps.count() - 1)
         for k, (sweep, n) in enumerate(sorted(counts.items())):
+            if k == self.sweeps.count():
+                self.sweeps.addItem(QListWidgetItem())
             item = self.sweeps.item(k)
-            if item is None:
-                item = QListWidgetItem()
-                self.sweeps.addItem(item)
             text = f"sweep {sweep}: {n:,} points"
             if item.text() != text:
                 item.setText(text)

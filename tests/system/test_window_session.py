@@ -36,7 +36,7 @@ def stage(qapp: QApplication, tmp_path: Path) -> Iterator[Stage]:
 
 def _activate(window: MainWindow) -> None:
     """What a window manager does; Xvfb has none, and keys go to the active window."""
-    QApplication.setActiveWindow(window)
+    window.activateWindow()
     window.setFocus()
     QTest.qWait(50)
 
