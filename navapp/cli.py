@@ -411,15 +411,15 @@ def _run(
     recorder: Recorder | None = None,
 ) -> int:
     """Run a session to its end and save what it gave, however it ended."""
-    from navapp.live import Ending, Interrupts, run_to_end
+    from navapp.live import Ending, Interrupts, run
     from navapp.report import conclude, save, summary
     from navapp.session import Session, SessionMode
 
     mode = SessionMode(is_live=is_live, has_window=window is not None)
     session = Session(settings, equipment, feed, mode, recorder)
     with Interrupts() as interrupts:
-        ending, session, last_folder = run_to_end(session, window, seconds, interrupts)
-        out = last_folder or out
+        ran = run(session, window, seconds, interrupts)
+        ending, session, out = ran.ending, ran.session, ran.folder or out
         result = conclude(
             session,
             startup_s=session.t_started_s - _STARTED_S,

@@ -65,29 +65,40 @@ class Interrupts:
         return self.stop.is_set()
 
 
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a run ended: why, with which session (a window may have begun others), and the folder of
+    that one, None without a window."""
+
+    ending: Ending
+    session: Session
+    folder: Path | None
+
+
 def run_to_end(
     session: Session, window: WindowPlan | None, seconds: float | None, interrupts: Interrupts
-) -> tuple[Ending, Session, Path | None]:
-    """Start the session, run it until it ends, its time is up, or Ctrl-C; stop it in any case.
+) -> Ending:
+    """As `run`, for one who has no window."""
+    return run(session, window, seconds, interrupts).ending
 
-    Returns
-    -------
-    Why it is over; the session that ran last, which in a window may be another one; and that one's
-    folder, None without a window.
-    """
+
+def run(
+    session: Session, window: WindowPlan | None, seconds: float | None, interrupts: Interrupts
+) -> Ran:
+    """Start the session, run it until it ends, its time is up, or Ctrl-C; stop it in any case."""
     desk = None
     try:
         session.warm_up()
         deadline_s = float("inf") if seconds is None else time.monotonic() + seconds
         if window is None:
             session.start()
-            return _wait(session, deadline_s, interrupts), session, None
+            return Ran(_wait(session, deadline_s, interrupts), session, None)
         desk = Desk(
             session, SessionFolder(window.folder), replay=window.replay, T_stylus_tip=_tip(session)
         )
         ending = _show(desk, session, window, deadline_s)
         last = desk.session
-        return ending, last if isinstance(last, Session) else session, desk.folder.path
+        return Ran(ending, last if isinstance(last, Session) else session, desk.folder.path)
     finally:
         if desk is not None:
             if isinstance(desk.session, Session):
