@@ -28,7 +28,7 @@ from recon.mesh_io import write_cloud_ply
 from recon.metrics import distance_stats, points_to_cloud
 from recon.point_cloud import CloudSnapshot
 from recon.section import visible_line
-from recon.surface import SurfaceDistance, TriangleMesh
+from recon.surface import TriangleMesh
 
 _PACKAGES = ("navapp", "numpy", "numba", "scipy", "onnxruntime-gpu", "open3d", "PySide6-Essentials")
 
@@ -49,9 +49,8 @@ def conclude(session: Session, *, startup_s: float, is_complete: bool) -> Result
     """Measure what the session built. The session has ended; its counts no longer change."""
     cloud = session.scene.snapshot()
     surface = session.surface
-    distance_mm = None
-    if surface is not None:
-        distance_mm = SurfaceDistance(surface).distances_mm(cloud.points_mm)
+    to_ct = session.scene.to_ct
+    distance_mm = None if to_ct is None else to_ct.distances_mm(cloud.points_mm)
     report = {
         "frame": session.scene.frame,
         "frames": _frames(session),

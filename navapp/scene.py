@@ -260,6 +260,11 @@ class Scene:
         return self._coverage if self.frame == "ct" else None
 
     @property
+    def to_ct(self) -> SurfaceDistance | None:
+        """Distances to the CT surface; None without one, or where the cloud is not in its space."""
+        return self._distance if self.frame == "ct" else None
+
+    @property
     def speed(self) -> ScanSpeed | None:
         """Of the last half second of insertion."""
         with self._lock:
