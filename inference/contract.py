@@ -164,7 +164,7 @@ def read_model(path: Path) -> bytes:
 
 
 def open_model(
-    path: Path, content: bytes, providers: list[str], options: onnxruntime.SessionOptions
+    path: Path, content: bytes, providers: list[Any], options: onnxruntime.SessionOptions
 ) -> tuple[onnxruntime.InferenceSession, ModelContract]:
     """Session and contract of a network file's bytes; `path` names it in errors.
 

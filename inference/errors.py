@@ -7,3 +7,7 @@ class InferenceError(Exception):
 
 class ModelError(InferenceError):
     """A network file is missing, broken, or promises what this program cannot honour."""
+
+
+class OutputError(InferenceError):
+    """The network's output for one image is of no use; the next one's may be."""

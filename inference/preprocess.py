@@ -93,8 +93,12 @@ class InputPlan:
             warning=_scale_warning(spec, scale_mm, roi_mm),
         )
 
-    def prepare(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def prepare(
+        self, pixels: NDArray[np.uint8], out: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
         """The image (rows, columns) uint8 as the network's input, (1, 1, rows, columns) float32.
+
+        `out` is filled and returned where it is given, of that shape and type.
 
         Raises
         ------
@@ -107,7 +111,8 @@ class InputPlan:
             )
         u0, v0, roi_width, roi_height = self.roi_px
         region = pixels[v0 : v0 + roi_height, u0 : u0 + roi_width]
-        out = np.empty((1, 1, *self.network_size_px), dtype=np.float32)
+        if out is None:
+            out = np.empty((1, 1, *self.network_size_px), dtype=np.float32)
         n = self.normalisation
         average_areas(region, self.rows, self.columns, n.scale / n.std, -n.mean / n.std, out[0, 0])
         return out

@@ -65,11 +65,12 @@ class Segmenter:
         ------
         InferenceError : the image does not fit the plan, or the network fails on it.
         """
-        probability = self.session.run(plan.prepare(pixels))
+        probability = self.session.run(plan.prepare(pixels, out=self.session.input))
         line = bone_line(probability, plan, self.contract.output.threshold)
         return Segmentation(line=line, probability=probability)
 
     def warm_up(self, plan: InputPlan) -> None:
         """One empty image through every step, which compiles what is compiled on first use."""
+        self.session.warm_up()
         width, height = plan.image_size_px
         self.segment(np.zeros((height, width), dtype=np.uint8), plan)

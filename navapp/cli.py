@@ -39,6 +39,10 @@ app = typer.Typer(
 ModelOption = Annotated[
     Path | None, typer.Option("--model", help="Network (.onnx); default: the one that ships.")
 ]
+ProviderOption = Annotated[
+    str | None,
+    typer.Option("--provider", help="auto, tensorrt, cuda or cpu; default: auto, the fastest."),
+]
 CtOption = Annotated[
     list[Path] | None, typer.Option("--ct", help="CT surface (STL, PLY, OBJ); may repeat.")
 ]
@@ -75,6 +79,7 @@ def demo(
     headless: HeadlessOption = False,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/demo"),
     model: ModelOption = None,
+    provider: ProviderOption = None,
     ct: CtOption = None,
     calibration: CalibrationOption = None,
     registration: RegistrationOption = None,
@@ -90,7 +95,7 @@ def demo(
 
     factor = _speed(speed)
     prepare_folder(out)
-    settings = _settings(None, model, ct, calibration, registration)
+    settings = _settings(None, model, ct, calibration, registration, provider)
     source: Sweep
     if sweep is None:
         source = simulated = SimulatedSweep()
@@ -147,6 +152,7 @@ def run(
     ] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for the results.")] = None,
     model: ModelOption = None,
+    provider: ProviderOption = None,
     ct: CtOption = None,
     calibration: CalibrationOption = None,
     registration: RegistrationOption = None,
@@ -163,6 +169,7 @@ def run(
         ct,
         calibration,
         registration,
+        provider,
         server={**(_address(server[0]) if server else {}), "reconnect": reconnect},
         more_servers=[_address(text) for text in (server or [])[1:]],
         results={"port": results_port},
@@ -242,6 +249,7 @@ def reconstruct(
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
     poses: PosesOption = "original",
     model: ModelOption = None,
+    provider: ProviderOption = None,
     ct: CtOption = None,
     calibration: CalibrationOption = None,
     registration: RegistrationOption = None,
@@ -254,7 +262,7 @@ def reconstruct(
     from tracking.sequences import open_sweep
 
     prepare_folder(out)
-    settings = _settings(None, model, ct, calibration, registration)
+    settings = _settings(None, model, ct, calibration, registration, provider)
     source = open_sweep(sweep, poses=poses)
     if source.n_images == 0:
         raise ConfigError(f"{sweep}: holds no images, so there is nothing to reconstruct")
@@ -462,6 +470,7 @@ def _settings(
     ct: list[Path] | None,
     calibration: Path | None,
     registration: Path | None,
+    provider: str | None = None,
     **sections: dict[str, Any] | list[Any],
 ) -> Settings:
     from navapp.config import load_settings
@@ -471,7 +480,8 @@ def _settings(
         "registration": registration,
         "ct": tuple(ct) if ct else None,
     }
-    return load_settings(config, {"model": {"path": model}, "geometry": geometry, **sections})
+    network = {"path": model, "provider": provider}
+    return load_settings(config, {"model": network, "geometry": geometry, **sections})
 
 
 def _window(

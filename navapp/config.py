@@ -70,7 +70,8 @@ class ModelSettings(_Section):
 
     path: Path | None = None
     """None: the network that ships with the program."""
-    provider: Literal["auto", "cuda", "cpu"] = "auto"
+    provider: Literal["auto", "tensorrt", "cuda", "cpu"] = "auto"
+    """auto: the first of TensorRT, CUDA and CPU that can be had."""
 
 
 class GeometrySettings(_Section):

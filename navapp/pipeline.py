@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from inference.errors import OutputError
 from inference.postprocess import BoneLine
 from navapp.channels import Sink, Source
 from navapp.equipment import Equipment
@@ -31,9 +32,13 @@ class SegmentedFrame:
     line: BoneLine
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Pipeline:
-    """The steps and what they share; `max_age_s` is None where no frame is ever too old."""
+    """The steps and what they share; `max_age_s` is None where no frame is ever too old.
+
+    `equipment` may be replaced between two frames by one with another network. `note_output` hears
+    of each image whether the network's output was of use: None, or what was wrong with it.
+    """
 
     equipment: Equipment
     matcher: PoseMatcher
@@ -41,14 +46,16 @@ class Pipeline:
     tally: Tally
     latency: LatencyLog
     max_age_s: float | None
+    note_output: Callable[[str | None], None]
 
     def infer_frames(self, frames: Source[ImageFrame], masks: Sink[SegmentedFrame]) -> None:
         """Worker: images in, bone lines out. A line that finds no room is a superseded image."""
         for frame in frames:
             with self._counted_if_it_fails():
-                if self._is_stale(frame):
-                    self.tally.image_skipped(DropReason.STALE)
-                elif masks.put(self.segment(frame)) is not None:
+                segmented = self._segmented(frame)
+                if isinstance(segmented, DropReason):
+                    self.tally.image_skipped(segmented)
+                elif masks.put(segmented) is not None:
                     self.tally.image_skipped(DropReason.SUPERSEDED)
 
     def reconstruct_frames(
@@ -62,11 +69,24 @@ class Pipeline:
     def segment(self, frame: ImageFrame) -> SegmentedFrame:
         """Crop, resample, run the network, and find the line in the image's own pixels."""
         t_start_s = time.perf_counter()
+        equipment = self.equipment  # one network for the whole frame
         height, width = frame.pixels.shape
-        plan = self.equipment.plan_for((width, height))
-        line = self.equipment.segmenter.segment(frame.pixels, plan).line
+        plan = equipment.plan_for((width, height))
+        line = equipment.segmenter.segment(frame.pixels, plan).line
         self.latency.add(Stage.INFER, t_start_s, time.perf_counter())
         return SegmentedFrame(frame, line)
+
+    def _segmented(self, frame: ImageFrame) -> SegmentedFrame | DropReason:
+        """The frame with its line, or why it gives none."""
+        if self._is_stale(frame):
+            return DropReason.STALE
+        try:
+            segmented = self.segment(frame)
+        except OutputError as error:
+            self.note_output(str(error))
+            return DropReason.FAILED
+        self.note_output(None)
+        return segmented
 
     def integrate(self, segmented: SegmentedFrame) -> LiveView:
         """Match the pose, back-project the line, grow the cloud."""

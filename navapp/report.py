@@ -70,6 +70,7 @@ def conclude(session: Session, *, startup_s: float, is_complete: bool) -> Result
         "provider": session.equipment.segmenter.session.provider,
         "provider_reason": session.equipment.segmenter.session.provider_reason,
         "model": _model(session),
+        "model_swaps": [asdict(swap) for swap in session.model_swaps],
         "calibration": _calibration(session),
         "ct": [str(path) for path in session.equipment.ct_paths],
         "warnings": list(session.warnings),
@@ -151,6 +152,7 @@ def summary(report: Mapping[str, Any]) -> str:
         f"cloud      {report['points']} points in frame {report['frame']}",
         f"provider   {report['provider']} ({report['provider_reason']})",
         f"measured   with {', '.join([report['calibration']['source'], *report['ct']])}",
+        *(f"network    {_swap_line(swap)}" for swap in report["model_swaps"]),
         *(f"warning    {sentence}" for sentence in report["warnings"]),
     ]
     recording = report["recording"]
@@ -171,6 +173,11 @@ def summary(report: Mapping[str, Any]) -> str:
     else:
         lines.append(f"to CT      not measured: {report['ct_distance_reason']}")
     return "\n".join(lines)
+
+
+def _swap_line(swap: Mapping[str, Any]) -> str:
+    outcome = "took over" if swap["problem"] is None else f"not used: {swap['problem']}"
+    return f"{swap['name']} {outcome} (at {swap['t_s']:.1f} s)"
 
 
 def _frames(session: Session) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from navapp.channels import BoundedQueue, FullPolicy, LatestSlot
 from navapp.config import Settings, StreamSettings
@@ -23,6 +24,7 @@ from navapp.feeds import Feed
 from navapp.insertion import InsertionGate
 from navapp.latency import LatencyLog, Stage
 from navapp.matching import PoseMatcher
+from navapp.model_swap import ModelSwapper
 from navapp.pipeline import Pipeline, SegmentedFrame
 from navapp.recorder import Recorder
 from navapp.results import ResultSender
@@ -30,6 +32,7 @@ from navapp.scene import Scene
 from navapp.state import (
     DropReason,
     LiveView,
+    ModelSwap,
     SessionState,
     SessionStatus,
     StreamState,
@@ -53,6 +56,9 @@ _MASKS_WAITING = 32
 
 # A tracker at 20 Hz is silent for 50 ms between two poses; half a second is a lost tool.
 _POSE_LOST_AFTER_S = 0.5
+
+# One image whose output is no number may be chance; so many in a row are told on screen.
+_BAD_OUTPUTS = 3
 
 _STATUS_OVER_S = 5.0
 # A network that takes a second per frame may have two frames to finish.
@@ -135,7 +141,9 @@ class Session:
             self.tally,
             self.latency,
             matching.max_age_s if mode.is_live else None,
+            self._note_output,
         )
+        self._swapper = ModelSwapper(settings.model.provider, equipment, self._install)
         self._streams = StreamWatch(settings.streams)
         self._feed = feed
         self._stop = threading.Event()
@@ -145,6 +153,8 @@ class Session:
         self._misfit: str | None = None
         self._is_depth_told = True  # until an image says nothing about it
         self._scale_warning: str | None = None
+        self._n_bad_outputs = 0  # in a row
+        self._output_problem: str | None = None
         self._warnings: dict[str, None] = {}  # in order of appearance
         self._last_image_s = float("-inf")
         self._last_drop: DropReason | None = None
@@ -153,6 +163,7 @@ class Session:
             threading.Thread(target=self._receive, name="receive"),
             threading.Thread(target=self._infer, name="infer"),
             threading.Thread(target=self._recon, name="recon"),
+            threading.Thread(target=self._swapper.run, name="model"),
         ]
         if recorder is not None:
             self._threads.append(threading.Thread(target=recorder.run, name="record"))
@@ -186,9 +197,24 @@ class Session:
             )
             logger.info("results at %s:%d", self.settings.results.host, self.results.port)
         self.t_started_s = time.perf_counter()
+        self._swapper.begin(self.t_started_s)
         self._is_started = True
         for thread in self._threads:
             thread.start()
+
+    def swap_model(self, path: Path) -> None:
+        """Run another network from the next image on that comes after it was loaded.
+
+        Returns at once. The network is loaded, checked against the calibration and run on a blank
+        image in the thread `model`; the one before it works until then. One that cannot be used
+        changes nothing: `status().model_note` and `model_swaps` say why.
+        """
+        self._swapper.request(path)
+
+    @property
+    def model_swaps(self) -> tuple[ModelSwap, ...]:
+        """Every attempt to exchange the network that has come to an end."""
+        return self._swapper.swaps
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until the session ended by itself; False where it runs on."""
@@ -200,6 +226,7 @@ class Session:
         A thread that does not end in time is the session's failure; what it built can be saved.
         """
         self._stop.set()
+        self._swapper.close()
         deadline_s = time.perf_counter() + _JOIN_S
         for thread in self._threads:
             if thread.ident is not None:
@@ -254,6 +281,8 @@ class Session:
             n_points=self.scene.n_voxels,
             frame=self.scene.frame,
             misfit=self._misfit,
+            model=self.equipment.segmenter.session.path.name,
+            model_note=self._swapper.note,
         )
 
     def tools(self) -> tuple[ToolState, ...]:
@@ -406,6 +435,7 @@ class Session:
         problem = (
             self._streams.problem(now_s)
             or self._misfit
+            or self._output_problem
             or self._scale_warning
             or self._recording_problem
             or self.clocks.problem
@@ -462,6 +492,23 @@ class Session:
         if not any(tool_of(reference) in stream for stream in path.streams):
             used = ", ".join(path.streams)
             self._warn(f"reference {reference} was not needed: the poses came from {used}")
+
+    def _note_output(self, problem: str | None) -> None:
+        """The network's output for an image was of use (None), or what was wrong with it."""
+        self._n_bad_outputs = 0 if problem is None else self._n_bad_outputs + 1
+        is_lasting = self._n_bad_outputs >= _BAD_OUTPUTS
+        self._output_problem = (
+            f"{problem}: {self._n_bad_outputs} images in a row" if is_lasting else None
+        )
+        if problem is not None:
+            self._warn(problem)
+
+    def _install(self, equipment: Equipment) -> None:
+        """Work with another network from the next image on; called in the thread `model`."""
+        path = equipment.segmenter.session.path
+        model = self.settings.model.model_copy(update={"path": path})
+        self.settings = self.settings.model_copy(update={"model": model})
+        self.equipment = self._pipeline.equipment = equipment
 
     def _note_scale(self, sentence: str | None) -> None:
         self._scale_warning = sentence

@@ -25,6 +25,20 @@ class SessionState(Enum):
     FAILED = "failed"
 
 
+@dataclass(frozen=True, slots=True)
+class ModelSwap:
+    """One attempt to exchange the network of a running session.
+
+    `t_s` counts from the session's start; `problem` says why `name` could not be used, and then
+    the network before it runs on, None where it took over.
+    """
+
+    name: str
+    sha256: str | None
+    t_s: float
+    problem: str | None
+
+
 class DropReason(Enum):
     """Why a received image gave no points; the values are keys of `report.json`."""
 
@@ -35,7 +49,7 @@ class DropReason(Enum):
     STALE = "stale"  # older than the session allows when its turn came
     HELD = "held"  # insertion was on hold
     BAD_IMAGE = "bad_image"  # cannot be decoded, or does not fit the calibration
-    FAILED = "failed"  # the session ended with an error before or while it was looked at
+    FAILED = "failed"  # the network's output was no number, or an error ended the session
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +80,9 @@ class SessionStatus:
     """One consistent look at a session. Rates and latencies cover the last seconds, NaN if none.
 
     `detail` explains the state in a sentence; `tracking` does so for the poses ("tracking OK",
-    "Probe lost for 1.2 s"). `skipped` counts images without points by reason; `misfit` says why the
-    newest image does not fit the calibration.
+    "Probe lost for 1.2 s"). `skipped` counts images without points by reason. `model` names the
+    network in use, `model_note` says what became of the last attempt to exchange it ("" if none).
+    `misfit` says why the newest image does not fit the calibration.
     """
 
     state: SessionState
@@ -85,6 +100,8 @@ class SessionStatus:
     skipped: Mapping[DropReason, int]
     n_points: int
     frame: str
+    model: str = ""
+    model_note: str = ""
     misfit: str | None = None
 
 

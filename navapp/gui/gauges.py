@@ -60,6 +60,8 @@ def _speed(mm_per_s: float, recommended_mm_per_s: float) -> GaugeReading:
 
 
 def _insertion_word(facts: Facts) -> str:
+    if facts.alarm is not None:
+        return "held"
     return "inserting" if not facts.holds else facts.holds[0].value
 
 

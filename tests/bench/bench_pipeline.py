@@ -16,6 +16,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from tracking.sequences import open_sweep
+
 _ROOT = Path(__file__).resolve().parents[2]
 _DATA = Path(os.environ.get("NAVAPP_SHARED_DATA") or _ROOT.parent / "shared" / "data")
 _RECORDS = _DATA / "ultrabones/AI_Ultrasound_dataset/cadaver01_fibula"
@@ -47,11 +49,19 @@ def figures(found: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def sweep_seconds(record: Path) -> float:
+    """From a record's first image to its last."""
+    begin_s, end_s = open_sweep(record).span_s
+    return end_s - begin_s
+
+
 def measure() -> dict[str, dict[str, Any]]:
     found = {"simulated, demo at 1x": figures(report("demo", "--headless"))}
     if _RECORDS.is_dir():
         record01, record02 = str(_RECORDS / "record01"), str(_RECORDS / "record02")
         found["record01, demo at 1x"] = figures(report("demo", "--headless", "--sweep", record01))
+        found["record01, reconstruct"] = first = figures(report("reconstruct", record01))
+        first["times_real_time"] = round(sweep_seconds(_RECORDS / "record01") / first["seconds"], 1)
         found["record02, reconstruct"] = figures(report("reconstruct", record02))
     else:
         print(f"no recordings at {_DATA}: left out", file=sys.stderr)

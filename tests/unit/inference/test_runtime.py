@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import subprocess
 import sys
@@ -11,19 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 
+from inference import runtime
 from inference.contract import ModelContract
-from inference.errors import InferenceError, ModelError
+from inference.errors import InferenceError, ModelError, OutputError
 from inference.runtime import NetworkSession, default_threads
-from inference.segmenter import Segmenter
+from inference.segmenter import Segmenter, default_model_path
 
 WriteNetwork = Callable[..., Path]
-
-
-def no_library(name: str, *_: object) -> None:
-    raise OSError(f"{name}: cannot open shared object file")
 
 
 def test_cpu_session_returns_the_probability(
@@ -34,7 +29,7 @@ def test_cpu_session_returns_the_probability(
     tensor = np.random.default_rng(4).random((1, 1, 224, 256), dtype=np.float32)
     np.testing.assert_array_equal(session.run(tensor), tensor[0, 0])
     assert session.provider == "CPUExecutionProvider"
-    assert session.provider_reason == "CUDA not used: the CPU was asked for"
+    assert session.provider_reason == "the CPU was asked for"
     assert session.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -45,59 +40,6 @@ def test_sigmoid_is_applied_where_the_contract_says_so(
     session = NetworkSession(write_network(logits_out.to_metadata()), "cpu")
     out = session.run(np.full((1, 1, 224, 256), 2.0, dtype=np.float32))
     np.testing.assert_allclose(out, 1.0 / (1.0 + np.exp(-2.0)), rtol=1e-6)
-
-
-def test_without_a_driver_auto_takes_the_cpu_and_says_why(
-    contract: ModelContract,
-    write_network: WriteNetwork,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
-    monkeypatch.setattr(ctypes, "CDLL", no_library)
-    session = NetworkSession(write_network(contract.to_metadata()))
-    assert session.provider == "CPUExecutionProvider"
-    assert session.provider_reason == "CUDA not used: no NVIDIA driver on this machine"
-    assert capfd.readouterr() == ("", "")
-
-
-def test_without_cuda_libraries_auto_names_the_missing_one(
-    contract: ModelContract,
-    write_network: WriteNetwork,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    """A driver, but not the libraries: ONNX Runtime then opens a session without CUDA."""
-    path = write_network(contract.to_metadata())
-    create = onnxruntime.InferenceSession
-
-    def create_on_cpu(content: bytes, options: object, **_: object) -> object:
-        return create(content, options, providers=["CPUExecutionProvider"])
-
-    def preload() -> None:
-        print("Failed to load libcublasLt.so.13: cannot open shared object file")
-
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: None)
-    monkeypatch.setattr(onnxruntime, "preload_dlls", preload, raising=False)
-    monkeypatch.setattr(onnxruntime, "InferenceSession", create_on_cpu)
-    session = NetworkSession(path)
-    assert session.provider == "CPUExecutionProvider"
-    assert session.provider_reason == "CUDA not used: libcublasLt.so.13 not found"
-    assert capfd.readouterr() == ("", "")
-
-
-def test_cuda_asked_for_but_absent_is_refused(
-    contract: ModelContract, write_network: WriteNetwork, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
-    with pytest.raises(InferenceError, match="cannot be used: this ONNX Runtime was built without"):
-        NetworkSession(write_network(contract.to_metadata()), "cuda")
-
-
-def test_unknown_provider_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InferenceError, match="provider is 'tpu', expected one of"):
-        NetworkSession(tmp_path / "any.onnx", "tpu")
 
 
 def test_missing_model_is_refused(tmp_path: Path) -> None:
@@ -111,6 +53,49 @@ def test_wrong_tensor_is_an_error_of_ours(
     session = NetworkSession(write_network(contract.to_metadata()), "cpu")
     with pytest.raises(InferenceError, match=r"network network\.onnx did not run"):
         session.run(np.zeros((1, 1, 8, 8), dtype=np.float32))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_a_number_is_told_and_the_next_image_is_fine(
+    value: float, contract: ModelContract, write_network: WriteNetwork
+) -> None:
+    session = NetworkSession(write_network(contract.to_metadata()), "cpu")
+    tensor = np.zeros((1, 1, 224, 256), dtype=np.float32)
+    tensor[0, 0, 3, 7] = value
+    with pytest.raises(
+        OutputError, match=r"network\.onnx returned values that are NaN or infinite"
+    ):
+        session.run(tensor)
+    tensor[0, 0, 3, 7] = 0.25
+    assert session.run(tensor)[3, 7] == 0.25
+
+
+def test_extreme_logits_are_probabilities(
+    contract: ModelContract, write_network: WriteNetwork
+) -> None:
+    logits_out = replace(contract, output=replace(contract.output, activation="sigmoid"))
+    session = NetworkSession(write_network(logits_out.to_metadata()), "cpu")
+    tensor = np.zeros((1, 1, 224, 256), dtype=np.float32)
+    tensor[0, 0, 0, :2] = -1e4, 1e4
+    assert session.run(tensor)[0, :2].tolist() == [0.0, 1.0]
+
+
+def test_a_slow_network_gets_every_core_and_gives_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tensor = np.random.default_rng(3).random((1, 1, 224, 256), dtype=np.float32)
+    monkeypatch.setattr(runtime, "physical_cores", lambda: 2)
+    found = {}
+    for slow_s, n_threads in ((np.inf, 1), (0.0, 2)):
+        monkeypatch.setattr(runtime, "_SLOW_RUN_S", slow_s)
+        session = NetworkSession(default_model_path(), "cpu")
+        session.warm_up()
+        assert session.n_threads == n_threads
+        found[n_threads] = session.run(tensor)
+    np.testing.assert_array_equal(found[1], found[2])
+    asked_for_one = NetworkSession(default_model_path(), "cpu", n_threads=1)
+    asked_for_one.warm_up()
+    assert asked_for_one.n_threads == 1
 
 
 def test_one_core_is_left_to_the_other_threads() -> None:
