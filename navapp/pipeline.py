@@ -118,6 +118,7 @@ class Pipeline:
             cloud_points_mm=self.scene.first_points_mm,
             t_integrated_s=t_integrated_s,
             cloud_undone=self.scene.undone,
+            cloud_generation=self.scene.generation,
         )
 
     def _dropped(
@@ -132,6 +133,7 @@ class Pipeline:
             cloud_points_mm=self.scene.first_points_mm,
             t_integrated_s=time.perf_counter(),
             cloud_undone=self.scene.undone,
+            cloud_generation=self.scene.generation,
         )
 
     @contextmanager

@@ -112,15 +112,21 @@ def save(result: Result, session: Session, folder: Path) -> Path:
     SessionError : neither can be written.
     """
     try:
-        _write(result, session, folder)
+        write_results(result, session, folder)
     except SessionError as error:
         logger.error("%s", error)
         folder = Path(tempfile.mkdtemp(prefix="navapp-"))
-        _write(result, session, folder)
+        write_results(result, session, folder)
     return folder
 
 
-def _write(result: Result, session: Session, folder: Path) -> None:
+def write_results(result: Result, session: Session, folder: Path) -> None:
+    """Write report, cloud and configuration into a folder.
+
+    Raises
+    ------
+    SessionError : if one cannot be written.
+    """
     text = json.dumps(result.report, indent=2, allow_nan=False)
     try:
         (folder / "report.json").write_text(text + "\n", encoding="utf-8")
