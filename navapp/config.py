@@ -74,6 +74,13 @@ class ModelSettings(_Section):
     """auto: the first of TensorRT, CUDA and CPU that can be had."""
 
 
+class InferenceSettings(_Section):
+    """What of the bone line goes into the cloud."""
+
+    line_support: bool = True
+    """Leave out what the lines of the half second before do not bear out; it stays in the image."""
+
+
 class GeometrySettings(_Section):
     """Files that put a pixel at its place, and the cloud's resolution."""
 
@@ -102,6 +109,7 @@ class Settings(_Section):
     streams: StreamSettings = StreamSettings()
     matching: MatchingSettings = MatchingSettings()
     model: ModelSettings = ModelSettings()
+    inference: InferenceSettings = InferenceSettings()
     geometry: GeometrySettings = GeometrySettings()
     results: ResultSettings = ResultSettings()
 

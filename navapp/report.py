@@ -58,6 +58,7 @@ def conclude(session: Session, *, startup_s: float, is_complete: bool) -> Result
         "image_lag_s": session.equipment.image_lag_s,
         "points": len(cloud.points_mm),
         "points_per_frame": _points_per_frame(session),
+        "points_not_supported": session.tally.n_points_left_out,
         "voxel_size_mm": session.scene.voxel_size_mm,
         "latency_ms": {stage.value: _latency(session, stage) for stage in Stage},
         "rate_hz": _rates(session),

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from inference.line_support import LineSupport
 from navapp.channels import BoundedQueue, FullPolicy, LatestSlot
 from navapp.config import Settings, StreamSettings
 from navapp.equipment import Equipment
@@ -130,6 +131,7 @@ class Session:
             self.latency,
             matching.max_age_s if mode.is_live else None,
             self._note_output,
+            LineSupport() if settings.inference.line_support else None,
         )
         self._swapper = ModelSwapper(settings.model.provider, equipment, self._install)
         self._streams = StreamWatch(settings.streams)

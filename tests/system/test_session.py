@@ -117,6 +117,44 @@ def test_a_reconstruction_uses_every_image_and_repeats_exactly(
     assert first.status().state is SessionState.IDLE
 
 
+@pytest.mark.parametrize("line_support", [True, False])
+def test_what_one_image_alone_shows_stays_out_of_the_cloud_and_in_the_image(
+    sweep: SimulatedSweep,
+    settings: Settings,
+    equipment: Equipment,
+    monkeypatch: pytest.MonkeyPatch,
+    line_support: bool,
+) -> None:
+    """A piece of the last line is 10 mm too deep."""
+    segment = equipment.segmenter.segment
+    n_wrong = 100
+    n_segmented = 0
+
+    def mislead(pixels: NDArray[np.uint8], plan: InputPlan) -> Segmentation:
+        nonlocal n_segmented
+        n_segmented += 1
+        found = segment(pixels, plan)
+        if n_segmented == _N_IMAGES:
+            found.line.points_px[-n_wrong:, 1] += 10.0 / equipment.calibration.spacing_mm[1]
+        return found
+
+    inference = settings.inference.model_copy(update={"line_support": line_support})
+    believing = settings.model_copy(update={"inference": inference})
+    monkeypatch.setattr(equipment.segmenter, "warm_up", lambda plan: None)
+    monkeypatch.setattr(equipment.segmenter, "segment", mislead)
+    session = _reconstructed(sweep, believing, equipment)
+    result = conclude(session, startup_s=0.0, is_complete=True)
+    assert result.distance_mm is not None
+    n_left_out = n_wrong if line_support else 0
+    assert result.report["points_not_supported"] == n_left_out
+    assert (result.distance_mm.max() > 5.0) is not line_support
+    view = session.views.take(0.0)
+    assert view is not None
+    n_placed = session.scene.placed_frames[-1].n_points
+    assert len(view.line.points_px) == n_placed + n_left_out > n_wrong
+    assert len(session.scene.placed_frames) == session.tally.frames.processed == _N_IMAGES
+
+
 def test_while_insertion_is_off_images_are_held(
     sweep: SimulatedSweep, settings: Settings, equipment: Equipment
 ) -> None:
