@@ -92,6 +92,17 @@ class GeometrySettings(_Section):
     voxel_size_mm: Positive = 0.5
 
 
+class VolumeSettings(_Section):
+    """The images themselves as a volume, `volume.mha` beside the cloud."""
+
+    live: bool = False
+    """True: images are compounded while they come."""
+    spacing_mm: Positive = 0.5
+    interpolation: Literal["nearest", "linear"] = "nearest"
+    compounding: Literal["latest", "maximum", "mean"] = "mean"
+    fill_holes: bool = False
+
+
 class ResultSettings(_Section):
     """Where others can fetch the bone line, its points and the probe's pose."""
 
@@ -111,6 +122,7 @@ class Settings(_Section):
     model: ModelSettings = ModelSettings()
     inference: InferenceSettings = InferenceSettings()
     geometry: GeometrySettings = GeometrySettings()
+    volume: VolumeSettings = VolumeSettings()
     results: ResultSettings = ResultSettings()
 
 

@@ -17,6 +17,7 @@ from inference.postprocess import BoneLine
 from navapp.channels import Sink, Source
 from navapp.equipment import Equipment
 from navapp.latency import LatencyLog, Stage
+from navapp.live_volume import LiveVolume
 from navapp.matching import Match, PoseMatcher
 from navapp.scene import Scene
 from navapp.state import DropReason, LiveView
@@ -39,7 +40,7 @@ class Pipeline:
 
     `equipment` may be replaced between two frames by one with another network. `note_output` hears
     of each image whether the network's output was of use: None, or what was wrong with it.
-    Without `support` all of a line goes into the cloud.
+    Without `support` all of a line goes into the cloud; without `volume` there is none.
     """
 
     equipment: Equipment
@@ -50,6 +51,7 @@ class Pipeline:
     max_age_s: float | None
     note_output: Callable[[str | None], None]
     support: LineSupport | None = None
+    volume: LiveVolume | None = None
 
     def infer_frames(self, frames: Source[ImageFrame], masks: Sink[SegmentedFrame]) -> None:
         """Worker: images in, bone lines out. A line that finds no room is a superseded image."""
@@ -64,10 +66,12 @@ class Pipeline:
     def reconstruct_frames(
         self, masks: Source[SegmentedFrame], publish: Callable[[LiveView], None]
     ) -> None:
-        """Worker: bone lines in, points into the cloud, the newest state out."""
+        """Worker: bone lines in, points into the cloud, the newest state out; then the volume."""
         for segmented in masks:
             with self._counted_if_it_fails():
-                publish(self.integrate(segmented))
+                view = self.integrate(segmented)
+                publish(view)
+            self._compound(view)
 
     def segment(self, frame: ImageFrame) -> SegmentedFrame:
         """Crop, resample, run the network, and find the line in the image's own pixels."""
@@ -134,6 +138,11 @@ class Pipeline:
             t_integrated_s=t_integrated_s,
             cloud_undone=self.scene.undone,
         )
+
+    def _compound(self, view: LiveView) -> None:
+        """Put an image whose points are in the cloud into the volume; nobody waits for that."""
+        if self.volume is not None and view.dropped is None and view.A_target_pixel is not None:
+            self.volume.insert(view.frame.pixels, view.A_target_pixel, self.scene.newest_sweep)
 
     def _dropped(
         self, segmented: SegmentedFrame, reason: DropReason, A_scene_pixel: Matrix | None = None

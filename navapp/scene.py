@@ -112,6 +112,12 @@ class Scene:
         return A_target_pixel, target
 
     @property
+    def newest_sweep(self) -> int:
+        """Number of the sweep that the newest image went into, 0 before there is one."""
+        with self._lock:
+            return self._sweep_starts[-1][0] if self._sweep_starts else 0
+
+    @property
     def is_inserting(self) -> bool:
         return self._is_inserting
 

@@ -23,6 +23,7 @@ from navapp.equipment import Equipment
 from navapp.errors import SessionError, StreamError
 from navapp.feeds import Feed
 from navapp.latency import LatencyLog, Stage
+from navapp.live_volume import LiveVolume
 from navapp.matching import PoseMatcher
 from navapp.model_swap import ModelSwapper
 from navapp.pipeline import Pipeline, SegmentedFrame
@@ -101,6 +102,11 @@ class Session:
         self.scene = Scene(
             settings.geometry.voxel_size_mm, equipment.registration, equipment.surface
         )
+        self.volume = (
+            LiveVolume(settings.volume, equipment, is_live=mode.is_live)
+            if settings.volume.live
+            else None
+        )
         self.failure: Exception | None = None
         self.t_started_s = float("nan")  # perf_counter() when it began to connect
         self.finished = threading.Event()
@@ -132,6 +138,7 @@ class Session:
             matching.max_age_s if mode.is_live else None,
             self._note_output,
             LineSupport() if settings.inference.line_support else None,
+            self.volume,
         )
         self._swapper = ModelSwapper(settings.model.provider, equipment, self._install)
         self._streams = StreamWatch(settings.streams)
@@ -173,6 +180,8 @@ class Session:
     def warm_up(self) -> None:
         """Compile and run everything once, so that the first real frame meets its budget."""
         warm_up(self.equipment)
+        if self.volume is not None:
+            self.volume.warm_up()
 
     def start(self) -> None:
         """Connect; results go out from here on, where the settings ask for it."""
@@ -235,6 +244,8 @@ class Session:
         The number of that sweep, None where there is none.
         """
         sweep = self.scene.undo_sweep()
+        if sweep is not None and self.volume is not None:
+            self.volume.undo(sweep)
         view = self._last_view
         if sweep is not None and view is not None and not self.finished.is_set():
             cloud_mm, undone = self.scene.first_points_mm, self.scene.undone
