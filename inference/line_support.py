@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 
 import numba
 import numpy as np
@@ -71,7 +72,12 @@ class LineSupport:
         keep = self.of(line, spacing_mm, t_s) >= SUPPORTED
         if keep.all():
             return line
-        return BoneLine(line.points_px[keep], line.confidence[keep], line.peak[keep])
+        return replace(
+            line,
+            points_px=line.points_px[keep],
+            confidence=line.confidence[keep],
+            peak=line.peak[keep],
+        )
 
 
 @numba.njit(nogil=True, cache=True)
