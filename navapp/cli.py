@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -87,6 +88,7 @@ def demo(
     from navapp.demo import for_simulation, serve, write_simulation
     from navapp.equipment import load_equipment
     from navapp.feeds import LiveFeed
+    from navapp.replay_server import ReplayServer
     from navapp.report import prepare_folder
     from recon.simulator import SimulatedSweep
     from tracking.sequences import Sweep, open_sweep
@@ -107,7 +109,13 @@ def demo(
         closes = not sys.stdin.isatty()
         title = f"navapp demo: {source.name}"
         window = None if headless else _window(title, out, stack, closes_itself=closes)
-        port = stack.enter_context(serve(source, factor))
+        if window is not None and not window.closes_itself:
+            # With somebody to look, the recording stays, and can be sought and played again.
+            served = ReplayServer(source, speed=factor)
+            window = replace(window, replay=served)
+            port = served.port
+        else:
+            port = stack.enter_context(serve(source, factor))
         # This port is gone with the demo: the saved settings keep the user's.
         server = settings.server.model_copy(update={"port": port})
         feed = LiveFeed(server, until_closed=True, gives_up=True)
@@ -412,14 +420,15 @@ def _run(
     recorder: Recorder | None = None,
 ) -> int:
     """Run a session to its end and save what it gave, however it ended."""
-    from navapp.live import Ending, Interrupts, run_to_end
+    from navapp.live import Ending, Interrupts, run
     from navapp.report import conclude, save, summary
     from navapp.session import Session, SessionMode
 
     mode = SessionMode(is_live=is_live, has_window=window is not None)
     session = Session(settings, equipment, feed, mode, recorder)
     with Interrupts() as interrupts:
-        ending = run_to_end(session, window, seconds, interrupts)
+        ran = run(session, window, seconds, interrupts)
+        ending, session, out = ran.ending, ran.session, ran.folder or out
         result = conclude(
             session,
             startup_s=session.t_started_s - _STARTED_S,
@@ -485,11 +494,11 @@ def _window(
     from navapp.live import WindowPlan
 
     if has_display():
-        return WindowPlan(title, closes_itself, screenshots=out)
+        return WindowPlan(title, closes_itself, out, screenshots=out)
     if needs_screen:
         raise ConfigError("no display: set DISPLAY, or use --headless")
     stack.enter_context(virtual_display())
-    return WindowPlan(title, closes_itself=True, screenshots=out)
+    return WindowPlan(title, closes_itself=True, folder=out, screenshots=out)
 
 
 def _speed(text: str) -> float | None:

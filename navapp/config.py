@@ -111,6 +111,18 @@ class ResultSettings(_Section):
     """None: results do not go out. 0: the system chooses a port, the log tells which."""
 
 
+class WindowSettings(_Section):
+    """How the window looks and what its keys do."""
+
+    keys: dict[str, str] = {}
+    """Another key for an action: record = "F5". F1 in the window shows the actions' names."""
+    is_full_screen: bool = False
+    overlay_percent: Annotated[int, Field(ge=10, le=100)] = 100
+    """Opacity of the bone line and the CT outline over the image."""
+    has_sound: bool = True
+    """A sound when tracking or image are lost, and one when they return."""
+
+
 class Settings(_Section):
     """Everything a session is told."""
 
@@ -124,6 +136,7 @@ class Settings(_Section):
     geometry: GeometrySettings = GeometrySettings()
     volume: VolumeSettings = VolumeSettings()
     results: ResultSettings = ResultSettings()
+    window: WindowSettings = WindowSettings()
 
 
 def load_settings(

@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from navapp.desk import Desk
+from navapp.replay_server import ReplayServer
 from navapp.session import Session
+from navapp.session_folder import SessionFolder
+from tracking.calibration import load_stylus
+from tracking.errors import CalibrationError
+from tracking.transforms import Matrix
 
 # How often a session without a window looks at its clock and at Ctrl-C.
 _POLL_S = 0.1
@@ -26,11 +32,14 @@ class Ending(Enum):
 @dataclass(frozen=True, slots=True)
 class WindowPlan:
     """A window for the session: `closes_itself` when the session ends, for machines without a
-    screen; `screenshots` is the folder for pictures of it, None for none."""
+    screen; `folder` is the session's, `screenshots` that for pictures of the window, None for none;
+    `replay` is the recording that it receives, where it is ours."""
 
     title: str
     closes_itself: bool
+    folder: Path
     screenshots: Path | None = None
+    replay: ReplayServer | None = None
 
 
 class Interrupts:
@@ -56,19 +65,54 @@ class Interrupts:
         return self.stop.is_set()
 
 
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a run ended: why, with which session (a window may have begun others), and the folder of
+    that one, None without a window."""
+
+    ending: Ending
+    session: Session
+    folder: Path | None
+
+
 def run_to_end(
     session: Session, window: WindowPlan | None, seconds: float | None, interrupts: Interrupts
 ) -> Ending:
+    """As `run`, for one who has no window."""
+    return run(session, window, seconds, interrupts).ending
+
+
+def run(
+    session: Session, window: WindowPlan | None, seconds: float | None, interrupts: Interrupts
+) -> Ran:
     """Start the session, run it until it ends, its time is up, or Ctrl-C; stop it in any case."""
+    desk = None
     try:
         session.warm_up()
         deadline_s = float("inf") if seconds is None else time.monotonic() + seconds
-        if window is not None:
-            return _show(session, window, deadline_s)
-        session.start()
-        return _wait(session, deadline_s, interrupts)
+        if window is None:
+            session.start()
+            return Ran(_wait(session, deadline_s, interrupts), session, None)
+        desk = Desk(
+            session, SessionFolder(window.folder), replay=window.replay, T_stylus_tip=_tip(session)
+        )
+        ending = _show(desk, session, window, deadline_s)
+        last = desk.session
+        return Ran(ending, last if isinstance(last, Session) else session, desk.folder.path)
     finally:
+        if desk is not None:
+            if isinstance(desk.session, Session):
+                desk.session.stop()
+            desk.close()
         session.stop()
+
+
+def _tip(session: Session) -> Matrix | None:
+    """The stylus's tip, where the calibration's file holds one."""
+    try:
+        return load_stylus(session.equipment.calibration.source)
+    except CalibrationError:
+        return None
 
 
 def _wait(session: Session, deadline_s: float, interrupts: Interrupts) -> Ending:
@@ -79,17 +123,17 @@ def _wait(session: Session, deadline_s: float, interrupts: Interrupts) -> Ending
     return Ending.ENDED
 
 
-def _show(session: Session, window: WindowPlan, deadline_s: float) -> Ending:
+def _show(desk: Desk, session: Session, window: WindowPlan, deadline_s: float) -> Ending:
     from navapp.gui import app  # noqa: PLC0415  Qt only where a window is wanted
 
     def is_over() -> bool:
-        has_ended = window.closes_itself and session.finished.is_set()
+        is_the_first = desk.session is session
+        has_ended = window.closes_itself and is_the_first and session.finished.is_set()
         return has_ended or time.monotonic() >= deadline_s
 
     code = app.run_window(
-        session,
+        desk,
         title=window.title,
-        spacing_mm=session.equipment.calibration.spacing_mm,
         on_open=session.start,  # not before: no image is lost to a window that is being built
         close_when=is_over,
         screenshots=window.screenshots,

@@ -29,7 +29,8 @@ class LiveVolume:
 
     Live it takes at most half of the inserting thread's time: what comes sooner after an image
     than that one took is left out and counted. Otherwise every image goes in. Trouble ends the
-    volume and not the session; `problem` says what it was.
+    volume and not the session; `problem` says what it was. Voxels cannot be moved: when the scene
+    is emptied or registered anew, which its generation tells, the volume begins anew as well.
     """
 
     def __init__(
@@ -52,8 +53,10 @@ class LiveVolume:
         self.n_left_out = 0
         self._clip_px = equipment.roi_px
         self._kind = plan.interpolation, compounding_for(plan, equipment.calibration)
-        self._volume = GrowingVolume(plan.spacing_mm, (0.0, 0.0, 0.0), *self._kind)
-        self._sweeps: list[list[int]] = []  # number and images of each, the last one last
+        self._spacing_mm = plan.spacing_mm
+        self._generation = 0
+        self._has_ended = False
+        self._begin_anew()
         self._undone = 0  # no sweep up to this number takes images any more
         self._is_live, self._clock = is_live, clock
         self._rests_until_s = float("-inf")
@@ -65,10 +68,13 @@ class LiveVolume:
         with self._lock:
             return sum(n for _, n in self._sweeps)
 
-    def insert(self, pixels: NDArray[np.uint8], A_scene_pixel: Matrix, sweep: int) -> None:
+    def insert(
+        self, pixels: NDArray[np.uint8], A_scene_pixel: Matrix, sweep: int, generation: int = 0
+    ) -> None:
         """Put the image of a sweep in, if there is time for it."""
         with self._lock:
-            if self.problem is not None or sweep <= self._undone:
+            self._follow(generation)
+            if self._has_ended or sweep <= self._undone:
                 return
             begin_s = self._clock()
             if self._is_live and begin_s < self._rests_until_s:
@@ -77,6 +83,7 @@ class LiveVolume:
             try:
                 self._put(pixels, A_scene_pixel, sweep)
             except (ReconError, MemoryError) as error:
+                self._has_ended = True
                 self.problem = f"the volume ends at {self._volume.n_blocks} blocks: {error}"
                 logger.warning("%s", self.problem)
             end_s = self._clock()
@@ -99,14 +106,28 @@ class LiveVolume:
                 self._sweeps.pop()
                 self._volume.undo()
 
-    def gathered(self) -> FreehandVolume | None:
+    def gathered(self, generation: int = 0) -> FreehandVolume | None:
         """The volume as it is now; None where nothing can be saved, and then `problem` says why."""
         with self._lock:
+            self._follow(generation)
             try:
-                return self._volume.gathered()
+                volume = self._volume.gathered()
             except (ReconError, MemoryError) as error:
-                self.problem = self.problem or str(error)
+                if not self._has_ended:
+                    self.problem = str(error)
                 return None
+            if not self._has_ended:
+                self.problem = None
+            return volume
+
+    def _follow(self, generation: int) -> None:
+        if generation > self._generation:
+            self._generation = generation
+            self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._volume = GrowingVolume(self._spacing_mm, (0.0, 0.0, 0.0), *self._kind)
+        self._sweeps: list[list[int]] = []  # number and images of each, the last one last
 
     def warm_up(self) -> None:
         """Compile what an image needs, with nothing kept."""

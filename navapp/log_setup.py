@@ -17,7 +17,8 @@ def configure_logging(*, is_verbose: bool) -> None:
         if console.is_terminal
         else logging.StreamHandler()
     )
+    handler.setLevel(logging.DEBUG if is_verbose else logging.WARNING)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
-    level = logging.DEBUG if is_verbose else logging.WARNING
+    level = logging.DEBUG if is_verbose else logging.INFO  # the window's log shows more
     for package in ("navapp", "tracking", "inference", "recon"):
         logging.getLogger(package).setLevel(level)

@@ -137,12 +137,14 @@ class Pipeline:
             cloud_points_mm=self.scene.first_points_mm,
             t_integrated_s=t_integrated_s,
             cloud_undone=self.scene.undone,
+            cloud_generation=self.scene.generation,
         )
 
     def _compound(self, view: LiveView) -> None:
         """Put an image whose points are in the cloud into the volume; nobody waits for that."""
         if self.volume is not None and view.dropped is None and view.A_target_pixel is not None:
-            self.volume.insert(view.frame.pixels, view.A_target_pixel, self.scene.newest_sweep)
+            pixels, generation = view.frame.pixels, view.cloud_generation
+            self.volume.insert(pixels, view.A_target_pixel, self.scene.newest_sweep, generation)
 
     def _dropped(
         self, segmented: SegmentedFrame, reason: DropReason, A_scene_pixel: Matrix | None = None
@@ -156,6 +158,7 @@ class Pipeline:
             cloud_points_mm=self.scene.first_points_mm,
             t_integrated_s=time.perf_counter(),
             cloud_undone=self.scene.undone,
+            cloud_generation=self.scene.generation,
         )
 
     @contextmanager

@@ -58,7 +58,7 @@ def conclude(session: Session, *, startup_s: float, is_complete: bool) -> Result
     surface = session.surface
     to_ct = session.scene.to_ct
     distance_mm = None if to_ct is None else to_ct.distances_mm(cloud.points_mm)
-    volume = None if session.volume is None else session.volume.gathered()
+    volume = None if session.volume is None else session.volume.gathered(session.scene.generation)
     report = {
         "frame": session.scene.frame,
         "frames": _frames(session),
@@ -122,15 +122,21 @@ def save(result: Result, session: Session, folder: Path) -> Path:
     SessionError : neither can be written.
     """
     try:
-        _write(result, session, folder)
+        write_results(result, session, folder)
     except SessionError as error:
         logger.error("%s", error)
         folder = Path(tempfile.mkdtemp(prefix="navapp-"))
-        _write(result, session, folder)
+        write_results(result, session, folder)
     return folder
 
 
-def _write(result: Result, session: Session, folder: Path) -> None:
+def write_results(result: Result, session: Session, folder: Path) -> None:
+    """Write report, cloud and configuration into a folder.
+
+    Raises
+    ------
+    SessionError : if one cannot be written.
+    """
     text = json.dumps(result.report, indent=2, allow_nan=False)
     try:
         (folder / "report.json").write_text(text + "\n", encoding="utf-8")

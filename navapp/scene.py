@@ -16,7 +16,7 @@ from recon.point_cloud import CloudChanges, CloudSnapshot, PointCloud
 from recon.scan_speed import ScanSpeed, SpeedGauge
 from recon.surface import SurfaceDistance, TriangleMesh
 from tracking.calibration import Registration
-from tracking.transforms import Matrix
+from tracking.transforms import Matrix, apply, invert
 
 _PLACED = 15  # numbers that say where an image was: 12 of its affine, width, height, points
 
@@ -47,6 +47,7 @@ class Scene:
         self.voxel_size_mm = voxel_size_mm
         self._cloud = PointCloud(voxel_size_mm)
         self._registration = registration
+        self._surface = surface
         self._distance = SurfaceDistance(surface) if surface else None
         self._coverage = SurfaceCoverage(surface) if surface else None
         self._speed = SpeedGauge()
@@ -57,6 +58,7 @@ class Scene:
         self._frame: str | None = None
         self._sweep = 1
         self._is_inserting = True
+        self._generation = 0
         self._lock = threading.Lock()
 
     def insert(
@@ -159,6 +161,68 @@ class Scene:
             if self._is_inserting and sweep == self._sweep:
                 self._sweep += 1
             return sweep
+
+    def clear(self) -> None:
+        """Begin anew with an empty cloud; what goes in next is a new sweep."""
+        with self._lock:
+            self._begin_anew()
+
+    def register(self, registration: Registration) -> None:
+        """From here on the scene is in CT space, and what was built elsewhere moves there.
+
+        Every voxel moves as the one point that it holds; a later registration moves the scene
+        again, from where the earlier one had put it.
+        """
+        with self._lock:
+            T_ct_scene = registration.T_ct_reference
+            if self._frame == "ct" and self._registration is not None:
+                T_ct_scene = T_ct_scene @ invert(self._registration.T_ct_reference)
+            old, placed = self._cloud.snapshot(), np.array(self._placed).reshape(-1, _PLACED)
+            self._begin_anew()
+            self._registration, self._frame = registration, "ct"
+            for sweep in np.unique(old.sweep):
+                rows = old.sweep == sweep
+                points_ct_mm = apply(T_ct_scene, old.points_mm[rows])
+                towards = old.towards_probe[rows] @ T_ct_scene[:3, :3].T.astype(np.float32)
+                self._cloud.insert(
+                    points_ct_mm,
+                    old.confidence[rows],
+                    int(sweep),
+                    towards_probe=towards,
+                    surface=self._distance,
+                )
+                self._sweep_starts.append((int(sweep), 0))
+                if self._coverage is not None:
+                    self._coverage.begin_sweep()
+                    self._coverage.add(points_ct_mm, towards)
+            if len(placed):
+                A_old = np.tile(np.eye(4), (len(placed), 1, 1))
+                A_old[:, :3] = placed[:, :12].reshape(-1, 3, 4)
+                placed[:, :12] = (T_ct_scene @ A_old)[:, :3].reshape(-1, 12)
+                self._placed = array("d", placed.ravel())
+
+    def _begin_anew(self) -> None:
+        self._cloud = PointCloud(self.voxel_size_mm)
+        self._coverage = SurfaceCoverage(self._surface) if self._surface else None
+        self._speed.clear()
+        self._placed = array("d")
+        self._sweep_starts = []
+        self._sweep += 1
+        self._generation += 1
+
+    @property
+    def generation(self) -> int:
+        """Grows when all rows of `first_points_mm` are gone, or are elsewhere."""
+        return self._generation
+
+    def row_sweeps(self) -> NDArray[np.int32]:
+        """(n,), the sweep that found each row of `first_points_mm`."""
+        return self._cloud.snapshot().sweep
+
+    def sweep_counts(self) -> dict[int, int]:
+        """How many voxels each sweep found first."""
+        sweeps, counts = np.unique(self.row_sweeps(), return_counts=True)
+        return dict(zip(sweeps.tolist(), counts.tolist(), strict=True))
 
     @property
     def frame(self) -> str:

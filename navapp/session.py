@@ -22,6 +22,7 @@ from navapp.config import Settings, StreamSettings
 from navapp.equipment import Equipment
 from navapp.errors import SessionError, StreamError
 from navapp.feeds import Feed
+from navapp.insertion import InsertionGate
 from navapp.latency import LatencyLog, Stage
 from navapp.live_volume import LiveVolume
 from navapp.matching import PoseMatcher
@@ -30,7 +31,15 @@ from navapp.pipeline import Pipeline, SegmentedFrame
 from navapp.recorder import Recorder
 from navapp.results import ResultSender
 from navapp.scene import Scene
-from navapp.state import DropReason, LiveView, ModelSwap, SessionState, SessionStatus
+from navapp.state import (
+    DropReason,
+    LiveView,
+    ModelSwap,
+    SessionState,
+    SessionStatus,
+    StreamState,
+    ToolState,
+)
 from navapp.stream_watch import StreamWatch
 from navapp.tally import Tally
 from navapp.warm_up import warm_up
@@ -38,7 +47,8 @@ from recon.surface import TriangleMesh
 from tracking.clock import CLOCK_STEP_S, Clocks
 from tracking.messages import ImageFrame, PoseSample, PoseStatus, Stamps
 from tracking.pose_buffer import PoseBuffer
-from tracking.pose_path import tool_of
+from tracking.pose_path import find_path, tool_of
+from tracking.transforms import Matrix
 from tracking.wire import RawMessage
 
 logger = logging.getLogger(__name__)
@@ -107,6 +117,8 @@ class Session:
             if settings.volume.live
             else None
         )
+        self.gate = InsertionGate(self.scene)
+        self.on_raw: Callable[[RawMessage], None] | None = None  # a second listener, as a recorder
         self.failure: Exception | None = None
         self.t_started_s = float("nan")  # perf_counter() when it began to connect
         self.finished = threading.Event()
@@ -166,6 +178,11 @@ class Session:
             self._threads.append(threading.Thread(target=recorder.run, name="record"))
 
     # -- from outside ---------------------------------------------------------------------------
+
+    @property
+    def spacing_mm(self) -> tuple[float, float]:
+        """(column, row) pixel spacing of the calibration."""
+        return self.equipment.calibration.spacing_mm
 
     @property
     def surface(self) -> TriangleMesh | None:
@@ -276,9 +293,33 @@ class Session:
             skipped=frames.skipped,
             n_points=self.scene.n_voxels,
             frame=self.scene.frame,
+            misfit=self._misfit,
             model=self.equipment.segmenter.session.path.name,
             model_note=self._swapper.note,
         )
+
+    def tools(self) -> tuple[ToolState, ...]:
+        """The streams that the probe's pose is made of, the probe's own first."""
+        now_s = time.perf_counter()
+        path = self.matcher.path
+        streams = () if path is None else path.streams
+        ages_s = [self._streams.pose_age_s(name, now_s) for name in streams]
+        return tuple(
+            ToolState(name, tool_of(name), age_s, age_s <= _POSE_LOST_AFTER_S)
+            for name, age_s in zip(streams, ages_s, strict=True)
+        )
+
+    def streams(self) -> tuple[StreamState, ...]:
+        """Every stream that the servers sent, with its rate over the last two seconds."""
+        return self._streams.states(time.perf_counter())
+
+    def newest_pose(self, tool: str) -> Matrix | None:
+        """T_scene_tool as last seen, for looking and pointing; None where it is not seen."""
+        path = find_path(self.poses.names, tool, self.settings.streams.reference)
+        if path is None:
+            return None
+        read = path.read_newest(self.poses, max_age_s=_POSE_LOST_AFTER_S)
+        return None if read is None else self.scene.place(read, path.target)[0]
 
     # -- inlet: called by the feed in the receive thread ------------------------------------------
 
@@ -286,10 +327,12 @@ class Session:
         """Every message goes into the recording, where there is one."""
         if self.recorder is not None:
             self.recorder.put(message)
+        if self.on_raw is not None:
+            self.on_raw(message)
 
     def image(self, frame: ImageFrame) -> None:
         """An image of the chosen stream goes on its way; one that does not fit is counted."""
-        self._streams.image_seen(frame.name)
+        self._streams.image_seen(frame.name, frame.stamps.t_arrival_s, frame.pixels.shape)
         self.check_streams()
         if not self._streams.is_chosen(frame.name):
             return

@@ -61,8 +61,8 @@ class LiveView:
     both. `cloud_points_mm` is (n, 3) float32, read-only, and but for an undo append-only: the rows
     of an earlier view of the same session are its first rows. `cloud_undone` says how many rows
     each undo so far left: one who has drawn a view with k undos keeps at most the least of
-    `cloud_undone[k:]` of its rows. `t_integrated_s` is `perf_counter()` when the points were in
-    the cloud.
+    `cloud_undone[k:]` of its rows. In another `cloud_generation` all rows
+    are elsewhere. `t_integrated_s` is `perf_counter()` when the points were in the cloud.
     """
 
     frame: ImageFrame
@@ -72,6 +72,7 @@ class LiveView:
     cloud_points_mm: NDArray[np.float32]
     t_integrated_s: float
     cloud_undone: tuple[int, ...] = ()
+    cloud_generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ class SessionStatus:
     `detail` explains the state in a sentence; `tracking` does so for the poses ("tracking OK",
     "Probe lost for 1.2 s"). `skipped` counts images without points by reason. `model` names the
     network in use, `model_note` says what became of the last attempt to exchange it ("" if none).
+    `misfit` says why the newest image does not fit the calibration.
     """
 
     state: SessionState
@@ -100,3 +102,24 @@ class SessionStatus:
     frame: str
     model: str = ""
     model_note: str = ""
+    misfit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolState:
+    """One pose stream on the way from the probe: its tool, how old its last pose is, s."""
+
+    stream: str
+    tool: str
+    age_s: float
+    is_visible: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StreamState:
+    """What a server sends under one name: `kind` is "image" or "pose", `size_px` of images."""
+
+    name: str
+    kind: str
+    rate_hz: float
+    size_px: tuple[int, int] | None = None

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from navapp.config import StreamSettings
+from navapp.state import StreamState
 from tracking.pose_path import find_path
+
+_RATE_OVER_S = 2.0
+_KEPT = 1024  # two seconds at 500 Hz
 
 
 class StreamWatch:
@@ -16,6 +22,8 @@ class StreamWatch:
         self._settings = settings
         self._image_names: tuple[str, ...] = ()
         self._pose_seen_s: dict[str, float] = {}
+        self._seen_s: dict[str, deque[float]] = {}
+        self._sizes_px: dict[str, tuple[int, int]] = {}
         self._since_s: float | None = None
         self._is_settled = False
 
@@ -24,15 +32,39 @@ class StreamWatch:
         if self._since_s is None:
             self._since_s = now_s
 
-    def image_seen(self, name: str) -> None:
+    def image_seen(
+        self, name: str, t_arrival_s: float | None = None, shape: tuple[int, ...] = ()
+    ) -> None:
+        """An image of `shape` (rows, columns) arrived; neither is known of one that is damaged."""
         if name not in self._image_names:
             self._image_names += (name,)
             self._is_settled = False
+        if t_arrival_s is not None:
+            self._seen_s.setdefault(name, deque(maxlen=_KEPT)).append(t_arrival_s)
+            self._sizes_px[name] = (shape[1], shape[0])
 
     def pose_seen(self, name: str, t_arrival_s: float) -> None:
         if name not in self._pose_seen_s:
             self._is_settled = False
         self._pose_seen_s[name] = t_arrival_s
+        self._seen_s.setdefault(name, deque(maxlen=_KEPT)).append(t_arrival_s)
+
+    def states(self, now_s: float) -> tuple[StreamState, ...]:
+        """Every stream with its rate, images first."""
+        images = [
+            StreamState(name, "image", self._rate_hz(name, now_s), self._sizes_px.get(name))
+            for name in self._image_names
+        ]
+        poses = [
+            StreamState(name, "pose", self._rate_hz(name, now_s))
+            for name in tuple(self._pose_seen_s)
+        ]
+        return (*images, *poses)
+
+    def _rate_hz(self, name: str, now_s: float) -> float:
+        recent_s = [t_s for t_s in tuple(self._seen_s.get(name, ())) if t_s > now_s - _RATE_OVER_S]
+        span_s = min(_RATE_OVER_S, now_s - recent_s[0]) if recent_s else _RATE_OVER_S
+        return len(recent_s) / max(span_s, 0.1)
 
     def is_chosen(self, image_name: str) -> bool:
         """Is this the session's image stream: the one named, or else the only one there is?"""

@@ -18,6 +18,7 @@ from recon.surface import TriangleMesh
 _READABLE = (".stl", ".ply", ".obj")
 _PLY_TYPES = {"f8": "double", "f4": "float", "i4": "int"}
 _PLY_HEADER_BYTES = 4096  # ours are a few hundred
+_LEAST_SURFACE_POINTS = 100
 # Of Taubin smoothing: a step that shrinks and one that swells back.
 _TAUBIN_SHRINK, _TAUBIN_SWELL = 0.5, -0.53
 _WRITABLE = (".stl", ".ply")  # Open3D rounds the coordinates of an OBJ to six digits
@@ -68,6 +69,37 @@ def simplified(mesh: TriangleMesh, *, n_smoothing: int, n_faces: int | None) -> 
     surface.remove_degenerate_triangles()
     surface.remove_unreferenced_vertices()
     return TriangleMesh(np.asarray(surface.vertices), np.asarray(surface.triangles))
+
+
+def surface_of_cloud(points_mm: NDArray[np.float64], ball_mm: float = 1.5) -> TriangleMesh:
+    """A surface through the points of a cloud, open where there are none.
+
+    Balls of `ball_mm`, twice and four times that radius roll over the points; what lies between
+    three points that a ball touches is surface. Nothing is made up where nobody looked.
+
+    Raises
+    ------
+    ReconError : if there are too few points for a surface.
+
+    Source: F. Bernardini et al., The ball-pivoting algorithm, 1999.
+    """
+    import open3d  # noqa: PLC0415
+
+    if len(points_mm) < _LEAST_SURFACE_POINTS:
+        raise ReconError(
+            f"a surface of {len(points_mm)} points, expected {_LEAST_SURFACE_POINTS} or more"
+        )
+    cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(np.array(points_mm)))
+    cloud = cloud.voxel_down_sample(0.6 * ball_mm)
+    cloud.estimate_normals(open3d.geometry.KDTreeSearchParamHybrid(4.0 * ball_mm, 30))
+    cloud.orient_normals_consistent_tangent_plane(15)
+    radii = open3d.utility.DoubleVector([ball_mm, 2.0 * ball_mm, 4.0 * ball_mm])
+    mesh = open3d.geometry.TriangleMesh.create_from_point_cloud_ball_pivoting(cloud, radii)
+    mesh.remove_degenerate_triangles()
+    mesh.remove_unreferenced_vertices()
+    if not mesh.has_triangles():
+        raise ReconError("the points of the cloud are too far apart for a surface")
+    return TriangleMesh(np.asarray(mesh.vertices), np.asarray(mesh.triangles))
 
 
 def write_mesh(path: Path, mesh: TriangleMesh) -> None:

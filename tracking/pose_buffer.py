@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -138,6 +139,16 @@ class PoseBuffer:
         if sample.status is PoseStatus.INVALID:
             return PoseRead(PoseOutcome.INVALID)
         return PoseRead(PoseOutcome.FOUND, sample.matrix)
+
+    def newest(self, name: str, *, max_age_s: float) -> Matrix | None:
+        """The last sample of a stream; None where it is invalid or arrived `max_age_s` ago."""
+        with self._changed:
+            stream = self._streams.get(name)
+            sample = stream.samples[-1] if stream is not None and stream.samples else None
+        if sample is None or sample.status is PoseStatus.INVALID:
+            return None
+        age_s = time.perf_counter() - sample.stamps.t_arrival_s
+        return sample.matrix if age_s <= max_age_s else None
 
     def _clear(self, server: str | None) -> None:
         for stream in self._streams.values():

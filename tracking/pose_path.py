@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tracking.pose_buffer import PoseBuffer, PoseOutcome, PoseRead
-from tracking.transforms import invert
+from tracking.transforms import Matrix, invert
 from tracking.wire import parse_transform_name
 
 CT_TOOL = "Ct"
@@ -56,6 +56,19 @@ class PosePath:
             T_next_here = invert(read.matrix) if step.is_inverted else read.matrix
             T_here_probe = T_next_here @ T_here_probe
         return PoseRead(PoseOutcome.FOUND, T_here_probe)
+
+    def read_newest(self, poses: PoseBuffer, *, max_age_s: float) -> Matrix | None:
+        """T_target_probe of the newest sample of each stream: for pointing, not for measuring.
+
+        None where a stream's last sample is invalid, missing, or arrived `max_age_s` ago.
+        """
+        T_here_probe = np.eye(4)
+        for step in self.steps:
+            matrix = poses.newest(step.stream, max_age_s=max_age_s)
+            if matrix is None:
+                return None
+            T_here_probe = (invert(matrix) if step.is_inverted else matrix) @ T_here_probe
+        return T_here_probe
 
 
 def find_path(names: Collection[str], probe: str, reference: str) -> PosePath | None:

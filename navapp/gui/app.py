@@ -9,16 +9,23 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType, TracebackType
 
-# Before PySide6: a bare pydantic that Open3D loads after it ends in a circular import.
-from pydantic import BaseModel as _BaseModel  # noqa: F401
 from PySide6.QtCore import QCoreApplication, QEvent, Qt
 from PySide6.QtGui import QImage, QSurfaceFormat
 from PySide6.QtWidgets import QApplication
 
+from navapp.desk import Desk
 from navapp.gui import style
-from navapp.gui.bridge import Bridge, Engine
+from navapp.gui.actions import remapped
+from navapp.gui.bridge import Bridge
+from navapp.gui.commands import Commands
 from navapp.gui.doors import open_doors
 from navapp.gui.main_window import MainWindow
+from navapp.gui.message_box import offer_crashed
+from navapp.gui.opening import Opening
+from navapp.gui.picture import Display
+from navapp.gui.saving_jobs import SavingJobs
+from navapp.navigation import Plan
+from navapp.session_folder import set_closed
 
 _log = logging.getLogger(__name__)
 
@@ -52,20 +59,70 @@ def application() -> QApplication:
 
 
 def open_window(
-    engine: Engine,
+    desk: Desk,
     *,
     title: str,
-    spacing_mm: tuple[float, float],
     after_tick: Callable[[], None] | None = None,
     clock: Callable[[], float] = time.perf_counter,
+    beep: Callable[[str], None] | None = None,
 ) -> tuple[MainWindow, Bridge]:
-    """Show the window over `engine` and start its timer; `application()` exists already."""
-    window = MainWindow(title, spacing_mm)
-    bridge = Bridge(engine, window, after_tick, clock)
-    window.closing.connect(bridge.stop)
-    window.show()
+    """Show the window over `desk` and start its timer; `application()` exists already.
+
+    The desk and its session go on when the window is closed, and another may be opened on them.
+    """
+    settings = desk.session.settings
+    window = MainWindow(title, desk.session.spacing_mm, remapped(settings.window.keys))
+    display = Display(opacity=settings.window.overlay_percent / 100.0)
+    window.prepare_page.show_settings(settings)
+    window.settings_drawer.show_settings(settings)
+
+    def taken_over() -> None:
+        window.prepare_page.show_settings(desk.session.settings)
+        window.settings_drawer.show_settings(desk.session.settings)
+        window.review_page.forget()
+        window.scene_view.set_surface(None)
+
+    def set_plan(plan: Plan | None) -> None:
+        desk.plan = plan
+        window.scene_view.show_plan(plan)
+
+    opening = Opening(desk, settings, desk.folder.path.parent, taken_over, set_plan)
+    saving = SavingJobs(desk)
+    commands = Commands(desk, window, display, opening, saving)
+    sound = beep or (beep_aloud if settings.window.has_sound else beep_never)
+    bridge = Bridge(
+        desk, window, display, commands, opening, beep=sound, after_tick=after_tick, clock=clock
+    )
+    for close in (bridge.stop, opening.close, saving.close):
+        window.closing.connect(close)
+    window.scene_view.show_plan(desk.plan)
+    if settings.window.is_full_screen:
+        window.showFullScreen()
+    else:
+        window.show()
+    window.setFocus()
+    _offer_crashed(window, opening)
     bridge.start()
     return window, bridge
+
+
+def beep_aloud(what: str) -> None:
+    """The system's sound; the words are on the screen."""
+    QApplication.beep()
+
+
+def beep_never(what: str) -> None:
+    """Sounds are switched off."""
+
+
+def _offer_crashed(window: MainWindow, opening: Opening) -> None:
+    saved = opening.crashed()
+    if saved is None:
+        return
+    set_closed(saved)  # offered once
+    if saved.recordings:
+        box = offer_crashed(window, saved)
+        box.accepted.connect(lambda: opening.open(saved.folder))
 
 
 def close_window(window: MainWindow) -> None:
@@ -77,10 +134,9 @@ def close_window(window: MainWindow) -> None:
 
 
 def run_window(
-    engine: Engine,
+    desk: Desk,
     *,
     title: str,
-    spacing_mm: tuple[float, float],
     on_open: Callable[[], None] | None = None,
     close_when: Callable[[], bool] | None = None,
     screenshots: Path | None = None,
@@ -92,7 +148,6 @@ def run_window(
 
     Parameters
     ----------
-    spacing_mm : pixel spacing (column, row) of the calibration
     on_open : called once, when the window is on the screen
     close_when : asked at every tick; the window closes when it says so
     screenshots : folder for `window.png` (the end) and `window-midway.png`
@@ -105,9 +160,7 @@ def run_window(
     app = application()
     run = _Run(on_open, close_when, screenshots)
     with open_doors(run.fail, run.interrupt):
-        run.window, _ = open_window(
-            engine, title=title, spacing_mm=spacing_mm, after_tick=run.after_tick
-        )
+        run.window, _ = open_window(desk, title=title, after_tick=run.after_tick)
         run.window.closing.connect(run.before_close)
         app.exec()
         close_window(run.window)

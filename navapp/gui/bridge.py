@@ -1,66 +1,70 @@
-"""The one timer: the engine's newest state to the widgets, 60 times a second."""
+"""The one timer: the desk's newest state to the widgets, 60 times a second."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from dataclasses import replace
 
+import numpy as np
 from PySide6.QtCore import QObject, Qt, QTimer
 
-from navapp.channels import Source
+from navapp.alarms import AlarmBell
+from navapp.desk import Desk
+from navapp.facts import Facts
+from navapp.gui.commands import Commands
+from navapp.gui.history import History, HistoryDialog
 from navapp.gui.main_window import MainWindow
-from navapp.state import LiveView, SessionStatus
-from recon.surface import TriangleMesh
+from navapp.gui.opening import Opening
+from navapp.gui.picture import Display, picture_of, watermark
+from navapp.gui.readings import clock_time, readings
+from navapp.gui.steps import Step
+from navapp.gui.timeline import content_of
+from navapp.insertion import Hold
+from navapp.state import LiveView
 
 _TICK_MS = 16
 _STATUS_PERIOD_S = 0.2
-
-# An image older than this no longer shows what the probe sees: marked in words and dimmed.
-STALE_AFTER_S = 1.0
+_SWEEPS_PERIOD_S = 1.0
 
 # Ticks in the statistics: one minute.
 _KEPT_TICKS = 3600
 
 
-class Engine(Protocol):
-    """All that the window knows of a session."""
-
-    @property
-    def views(self) -> Source[LiveView]:
-        """The newest frame that went through; read without waiting."""
-
-    @property
-    def surface(self) -> TriangleMesh | None:
-        """The CT surface in the frame of the cloud; None until that frame is known to be CT's."""
-
-    def status(self) -> SessionStatus:
-        """A consistent look at the session; cheap enough for 10 calls a second."""
-
-    def note_shown(self, view: LiveView, t_shown_s: float) -> None:
-        """`view` was painted at `t_shown_s` (`perf_counter()`)."""
-
-
 class Bridge(QObject):
-    """Takes the newest view and status, hands them to the widgets, and nothing else."""
+    """Takes the newest view and facts, hands them to the widgets, and nothing else.
+
+    Parameters
+    ----------
+    beep : called with "loss" or "return" when there is something to be heard
+    """
 
     def __init__(
         self,
-        engine: Engine,
+        desk: Desk,
         window: MainWindow,
+        display: Display,
+        commands: Commands,
+        opening: Opening,
+        *,
+        beep: Callable[[str], None],
         after_tick: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         super().__init__(window)
-        self._engine = engine
-        self._window = window
-        self._after_tick = after_tick
-        self._clock = clock
-        self._t_view_s: float | None = None
-        self._t_status_s = -float("inf")
+        self._desk, self._window, self._display = desk, window, display
+        self._commands, self._opening = commands, opening
+        self._beep, self._after_tick, self._clock = beep, after_tick, clock
+        self._bell = AlarmBell()
+        self._history = History()
+        self._plots: dict[str, HistoryDialog] = {}
+        self._t_status_s = self._t_sweeps_s = -float("inf")
+        self._hidden: tuple[object, np.ndarray] | None = None
+        self.facts: Facts | None = None
         self.work_s: deque[float] = deque(maxlen=_KEPT_TICKS)
-        window.image_view.on_painted = lambda view: engine.note_shown(view, clock())
+        window.image_view.on_painted = lambda view: desk.session.note_shown(view, clock())
+        window.status_row.clicked.connect(self._show_plot)
         self._timer = QTimer(self)
         self._timer.setTimerType(Qt.TimerType.PreciseTimer)
         self._timer.setInterval(_TICK_MS)
@@ -76,30 +80,116 @@ class Bridge(QObject):
         """One round. Its CPU time, with the image's paint since the last, goes to `work_s`."""
         cpu_start_s = time.thread_time()
         now_s = self._clock()
-        view = self._engine.views.take(0.0)
+        window = self._window
+        view = self._desk.next_view()
         if view is not None:
-            self._t_view_s = now_s
-            self._window.image_view.show_view(view)
-            self._window.scene_view.show_view(view)
-        self._show_age(now_s)
-        self._window.scene_view.refresh(now_s)
+            window.image_view.show_view(view, self._desk.session.spacing_mm)
+            window.scene_view.show_view(self._without_hidden(view))
+        window.image_view.show_outline(self._desk.outline)
+        window.scene_view.refresh(now_s)
         if now_s - self._t_status_s >= _STATUS_PERIOD_S:
             self._t_status_s = now_s
-            self._show_status(self._engine.status())
-        paint_s = self._window.image_view.take_paint_cpu_s()
+            self._show_facts(self._desk.facts(), now_s)
+        paint_s = window.image_view.take_paint_cpu_s()
         self.work_s.append(time.thread_time() - cpu_start_s + paint_s)
         if self._after_tick is not None:
             self._after_tick()
 
-    def _show_status(self, status: SessionStatus) -> None:
-        self._window.status_row.show_status(status)
-        self._window.scene_view.set_frame(status.frame)
-        self._window.scene_view.set_surface(self._engine.surface)
+    def _show_facts(self, facts: Facts, now_s: float) -> None:
+        self.facts = facts
+        self._history.add(facts, now_s)
+        self._opening.poll()
+        self._commands.refresh()
+        self._show_safety(facts, now_s)
+        window = self._window
+        window.status_row.show_facts(facts)
+        window.gauge_row.show_facts(facts)
+        window.guidance_row.show_facts(facts)
+        window.replay_bar.show_facts(facts)
+        window.step_bar.show_message(self._opening.busy or facts.message)
+        window.log_panel.refresh()
+        self._show_buttons(facts)
+        self._show_scene(facts)
+        self._show_page(facts, now_s)
+        for caption, plot in self._plots.items():
+            plot.refresh(readings(facts)[caption].tooltip)
 
-    def _show_age(self, now_s: float) -> None:
-        if self._t_view_s is None:
+    def _show_safety(self, facts: Facts, now_s: float) -> None:
+        """Banner, border and sound."""
+        picture = picture_of(facts, self._display, self._desk.view, self._desk.plan)
+        self._window.image_view.show_picture(picture, self._desk.view_age_s)
+        self._window.scene_view.set_stale(facts.alarm is not None)
+        self._window.show_border(picture.level if picture.banner else None)
+        sound = self._bell.sound_for(facts.alarm, now_s)
+        if sound is not None:
+            self._beep(sound)
+
+    def _show_scene(self, facts: Facts) -> None:
+        scene = self._window.scene_view
+        scene.set_frame("ct" if scene.is_surface_alone else facts.status.frame)
+        scene.show_surface_state(facts.surface)
+        scene.show_stylus(self._desk.tip())
+        scene.notes.show_watermark(watermark(facts))
+
+    def _show_buttons(self, facts: Facts) -> None:
+        buttons = self._window.button_bar.buttons
+        note = f"REC {clock_time(facts.take.elapsed_s)}" if facts.take.is_recording else ""
+        buttons["record"].show_state(facts.take.is_recording, note)
+        buttons["freeze"].show_state(Hold.FROZEN in facts.holds)
+
+    def _show_page(self, facts: Facts, now_s: float) -> None:
+        window = self._window
+        if facts.replay is not None:
+            self._show_timeline(facts)
+        if window.step is Step.PREPARE:
+            window.prepare_page.show_facts(facts, self._desk.session.equipment)
+        elif window.step is Step.REVIEW:
+            window.review_page.show_facts(facts)
+            window.review_page.show_marks(self._desk.journal.events)
+            if now_s - self._t_sweeps_s >= _SWEEPS_PERIOD_S:
+                self._t_sweeps_s = now_s
+                counts = self._desk.session.scene.sweep_counts()
+                window.review_page.show_sweeps(counts, self._desk.hidden_sweeps)
+
+    def _show_timeline(self, facts: Facts) -> None:
+        replay = facts.replay
+        server = self._desk.replay
+        if replay is None or server is None:
             return
-        age_s = now_s - self._t_view_s
-        stale_s = age_s if age_s > STALE_AFTER_S else None
-        self._window.image_view.set_stale(stale_s)
-        self._window.scene_view.set_stale(stale_s is not None)
+        old = self._opening.events
+        content = content_of(
+            replay.duration_s,
+            self._opening.visible_s,
+            old or self._desk.journal.events,
+            server.sweep.span_s[0] if old else None,
+            replay.position_s,
+        )
+        self._window.replay_bar.timeline.show_content(content)
+
+    def _without_hidden(self, view: LiveView) -> LiveView:
+        """The view with the sweeps left out that a person switched off."""
+        hidden = self._desk.hidden_sweeps
+        if not hidden:
+            return view
+        key = (view.cloud_generation, len(view.cloud_points_mm), hidden)
+        if self._hidden is None or self._hidden[0] != key:
+            sweeps = self._desk.session.scene.row_sweeps()[: len(view.cloud_points_mm)]
+            is_shown = ~np.isin(sweeps, list(hidden))
+            self._hidden = key, view.cloud_points_mm[: len(sweeps)][is_shown]
+        # Another generation than any of the scene's: the GPU begins anew.
+        generation = -1 - hash(hidden) % 1_000_000
+        return replace(view, cloud_points_mm=self._hidden[1], cloud_generation=generation)
+
+    def _show_plot(self, caption: str) -> None:
+        if caption in self._plots:
+            self._plots[caption].raise_()
+            return
+        plot = HistoryDialog(self._window, caption, self._history)
+        self._plots[caption] = plot
+        plot.finished.connect(lambda _: self._plots.pop(caption, None))
+        plot.show()
+
+    @property
+    def plots(self) -> dict[str, HistoryDialog]:
+        """The open plots by the caption of their chip."""
+        return self._plots

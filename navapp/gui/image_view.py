@@ -4,30 +4,59 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from pyqtgraph import functions
 from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QColor, QImage, QPainter, QPainterPath, QPaintEvent, QPen, QTransform
+from PySide6.QtGui import (
+    QColor,
+    QImage,
+    QMouseEvent,
+    QPainter,
+    QPainterPath,
+    QPaintEvent,
+    QTransform,
+)
 from PySide6.QtWidgets import QWidget
 
 from inference.postprocess import MAX_STEP_MM, BoneLine
-from navapp.gui import style
+from navapp.gui import image_overlays, style
 from navapp.gui.doors import reports_errors
-from navapp.gui.words import DROP_SENTENCES
+from navapp.gui.readings import Level
+from navapp.outline import Outline
 from navapp.state import LiveView
 
-_LINE_WIDTH_PX = 2.5
 _RULER_WIDTH_PX = 66
 _MARGIN_PX = 12
 _BANNER_HEIGHT_PX = 44
-_TICK_MM = 10
 _DIMMED = 0.3
+# The outline is drawn on the image that it was computed for, or on one that is this much newer.
+_OUTLINE_MAX_AGE_S = 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """How the newest image is to be shown; `banner` says in words why it may not be trusted."""
+
+    banner: str = ""
+    level: Level = Level.PROBLEM
+    is_dimmed: bool = False
+    watermark: str = ""
+    has_overlay: bool = True
+    opacity: float = 1.0
+    is_flipped_x: bool = False
+    is_flipped_y: bool = False
+    target_px: tuple[float, float] | None = None
+    target_text: str = ""
 
 
 class ImageView(QWidget):
     """Draws the newest view. `on_painted` is called once for each view that reached the screen.
+
+    Flips are of the display alone: everything is drawn through `screen_from_pixel`, and a click is
+    taken back through it, so that a pixel stays the pixel it is.
 
     Parameters
     ----------
@@ -37,18 +66,24 @@ class ImageView(QWidget):
     def __init__(self, spacing_mm: tuple[float, float]) -> None:
         super().__init__()
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
-        self.setMinimumSize(320, 240)
+        self.setMinimumSize(240, 200)
         self.on_painted: Callable[[LiveView], None] | None = None
+        self.on_picked: Callable[[LiveView, float, float], None] | None = None
+        self.picture = Picture()
         self._spacing_mm = spacing_mm
         self._view: LiveView | None = None
         self._image = QImage()
         self._line = QPainterPath()
+        self._outline = QPainterPath()
+        self._outline_of: Outline | None = None
         self._is_painted = False
-        self._stale_s: float | None = None
+        self._age_s: float | None = None
         self._paint_cpu_s = 0.0
 
-    def show_view(self, view: LiveView) -> None:
+    def show_view(self, view: LiveView, spacing_mm: tuple[float, float] | None = None) -> None:
         """Draw `view` at the next paint."""
+        if spacing_mm is not None:
+            self._spacing_mm = spacing_mm
         rows, columns = view.frame.pixels.shape
         # The QImage borrows the array's memory, so the array stays with it.
         self._pixels = np.ascontiguousarray(view.frame.pixels)
@@ -59,11 +94,19 @@ class ImageView(QWidget):
         self._is_painted = False
         self.update()
 
-    def set_stale(self, age_s: float | None) -> None:
-        """Mark the image as `age_s` old, None where it is fresh."""
-        shown_s = None if age_s is None else float(int(age_s))
-        if shown_s != self._stale_s:
-            self._stale_s = shown_s
+    def show_outline(self, outline: Outline | None) -> None:
+        """The section of the CT surface with an image, once it is known."""
+        if outline is self._outline_of:
+            return
+        self._outline_of = outline
+        self._outline = QPainterPath() if outline is None else outline_path(outline)
+        self.update()
+
+    def show_picture(self, picture: Picture, age_s: float | None) -> None:
+        """How to show it, and how old the newest result is."""
+        shown_s = None if age_s is None else round(age_s, 1)
+        if picture != self.picture or shown_s != self._age_s:
+            self.picture, self._age_s = picture, shown_s
             self.update()
 
     @property
@@ -74,14 +117,7 @@ class ImageView(QWidget):
     @property
     def banner(self) -> str:
         """The words over the image; empty where there is nothing to say."""
-        if self._view is None:
-            return ""
-        if self._stale_s is not None:
-            return f"NO NEW IMAGE for {self._stale_s:.0f} s"
-        if self._view.dropped is None:
-            return ""
-        head = "NO POSE" if self._view.A_target_pixel is None else "NO POINTS"
-        return f"{head}: {DROP_SENTENCES[self._view.dropped]}"
+        return self.picture.banner if self._view is not None else ""
 
     def image_rect(self) -> QRectF:
         """Where the image lies in the widget: as large as fits, millimetres square, centred."""
@@ -95,18 +131,33 @@ class ImageView(QWidget):
         return QRectF(left, (self.height() - size[1]) / 2, *size)
 
     def screen_from_pixel(self) -> QTransform:
-        """Pixel (u, v) to widget coordinates; a pixel's centre is a whole number."""
+        """Pixel (u, v), whole numbers at its centre, to widget coordinates; flips included."""
         rect = self.image_rect()
         scale_u = rect.width() / max(self._image.width(), 1)
         scale_v = rect.height() / max(self._image.height(), 1)
-        return QTransform(
+        plain = QTransform(
             scale_u, 0.0, 0.0, scale_v, rect.left() + 0.5 * scale_u, rect.top() + 0.5 * scale_v
         )
+        flip = QTransform()
+        if self.picture.is_flipped_x:
+            flip = flip * QTransform(-1.0, 0.0, 0.0, 1.0, 2.0 * rect.center().x(), 0.0)
+        if self.picture.is_flipped_y:
+            flip = flip * QTransform(1.0, 0.0, 0.0, -1.0, 0.0, 2.0 * rect.center().y())
+        return plain * flip
 
     def take_paint_cpu_s(self) -> float:
         """CPU time of the paints since the last call."""
         paint_cpu_s, self._paint_cpu_s = self._paint_cpu_s, 0.0
         return paint_cpu_s
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        """A click on the image picks the pixel under it."""
+        if self._view is None or self.on_picked is None:
+            return
+        if self.image_rect().contains(event.position()):
+            pixel_from_screen, _ = self.screen_from_pixel().inverted()
+            pixel = pixel_from_screen.map(event.position())
+            self.on_picked(self._view, pixel.x(), pixel.y())
 
     @reports_errors
     def paintEvent(self, event: QPaintEvent) -> None:
@@ -117,9 +168,7 @@ class ImageView(QWidget):
             self._paint_waiting(painter)
         else:
             self._paint_image(painter)
-            self._paint_line(painter)
-            self._paint_ruler(painter)
-            self._paint_banner(painter)
+            self._paint_overlays(painter)
         painter.end()
         self._paint_cpu_s += time.thread_time() - cpu_start_s
         if self._view is not None and not self._is_painted:
@@ -133,51 +182,57 @@ class ImageView(QWidget):
         painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, "Waiting for the first image")
 
     def _paint_image(self, painter: QPainter) -> None:
-        painter.setOpacity(1.0 if self._stale_s is None else _DIMMED)
+        painter.setOpacity(_DIMMED if self.picture.is_dimmed else 1.0)
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-        painter.drawImage(self.image_rect(), self._image)
+        if self.picture.is_flipped_x or self.picture.is_flipped_y:
+            painter.save()
+            painter.setTransform(self.screen_from_pixel())
+            painter.drawImage(QPointF(-0.5, -0.5), self._image)
+            painter.restore()
+        else:  # the fast way
+            painter.drawImage(self.image_rect(), self._image)
 
-    def _paint_line(self, painter: QPainter) -> None:
-        pen = QPen(QColor(style.BONE_FOUND), _LINE_WIDTH_PX)
-        pen.setCosmetic(True)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(pen)
-        painter.drawPath(self.screen_from_pixel().map(self._line))
+    def _paint_overlays(self, painter: QPainter) -> None:
+        rect, picture = self.image_rect(), self.picture
+        screen_from_pixel = self.screen_from_pixel()
+        painter.setOpacity(picture.opacity * (_DIMMED if picture.is_dimmed else 1.0))
+        if picture.has_overlay:
+            if self._is_outline_fresh():
+                image_overlays.paint_outline(painter, screen_from_pixel.map(self._outline), rect)
+            image_overlays.paint_line(painter, screen_from_pixel.map(self._line))
         painter.setOpacity(1.0)
+        if picture.target_px is not None:
+            place = screen_from_pixel.map(QPointF(*picture.target_px))
+            image_overlays.paint_target(painter, place, rect, picture.target_text)
+        height_mm = self._image.height() * self._spacing_mm[1]
+        image_overlays.paint_ruler(painter, rect, height_mm, picture.is_flipped_y)
+        image_overlays.paint_marker(painter, rect, picture.is_flipped_x, picture.is_flipped_y)
+        image_overlays.paint_age(painter, rect, self._age_s)
+        if picture.watermark:
+            image_overlays.paint_watermark(painter, rect, picture.watermark)
+        if picture.banner:
+            above = QRectF(0.0, rect.top() - _BANNER_HEIGHT_PX - 4, self.width(), _BANNER_HEIGHT_PX)
+            image_overlays.paint_banner(painter, rect, above, picture.banner, picture.level)
 
-    def _paint_ruler(self, painter: QPainter) -> None:
-        rect = self.image_rect()
-        pixels_per_mm = rect.height() / (self._image.height() * self._spacing_mm[1])
-        painter.setPen(QColor(style.MUTED))
-        painter.setFont(style.font(style.SMALL_PX))
-        for depth_mm in range(0, int(rect.height() / pixels_per_mm) + 1, _TICK_MM):
-            y = rect.top() + depth_mm * pixels_per_mm
-            painter.drawLine(QPointF(rect.left() - 8, y), QPointF(rect.left() - 2, y))
-            label = QRectF(rect.left() - _RULER_WIDTH_PX, y - 12, _RULER_WIDTH_PX - 12, 24)
-            flags = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-            painter.drawText(label, flags, f"{depth_mm}" if depth_mm else "0 mm")
-
-    def _paint_banner(self, painter: QPainter) -> None:
-        text = self.banner
-        if not text:
-            return
-        rect = self.image_rect()
-        painter.setPen(QPen(QColor(style.PROBLEM), 4))
-        painter.drawRect(rect)
-        half = min(rect.center().x(), self.width() - rect.center().x())
-        top = rect.top() - _BANNER_HEIGHT_PX - 4
-        place = QRectF(rect.center().x() - half, top, 2 * half, _BANNER_HEIGHT_PX)
-        painter.setFont(style.font(style.LARGE_PX, is_bold=True))
-        fitted = painter.fontMetrics().elidedText(
-            text, Qt.TextElideMode.ElideRight, int(place.width())
+    def _is_outline_fresh(self) -> bool:
+        if self._outline_of is None or self._view is None:
+            return False
+        newer_s = (
+            self._view.frame.stamps.t_arrival_s - self._outline_of.view.frame.stamps.t_arrival_s
         )
-        painter.drawText(place, Qt.AlignmentFlag.AlignCenter, fitted)
+        return abs(newer_s) <= _OUTLINE_MAX_AGE_S and self._view.A_target_pixel is not None
 
 
 def line_path(line: BoneLine, spacing_mm: tuple[float, float]) -> QPainterPath:
     """The bone line in pixels, broken where a column is missing or the depth jumps."""
     u, v = line.points_px.T
     return functions.arrayToQPath(u, v, connect=_connected(u, v, spacing_mm), finiteCheck=False)
+
+
+def outline_path(outline: Outline) -> QPainterPath:
+    """The section's segments, each for itself: they come in no order."""
+    u, v = outline.segments_px.reshape(-1, 2).T
+    return functions.arrayToQPath(u, v, connect="pairs", finiteCheck=False)
 
 
 def _connected(

@@ -1,86 +1,207 @@
-"""The window's layout and menus; no logic."""
+"""The window's layout; no logic."""
 
 from __future__ import annotations
 
-import platform
-from importlib.metadata import version
-
-from PySide6.QtCore import Signal
-from PySide6.QtGui import QCloseEvent, QKeySequence
-from PySide6.QtWidgets import QHBoxLayout, QMainWindow, QMessageBox, QVBoxLayout, QWidget
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import (
+    QCloseEvent,
+    QColor,
+    QDragEnterEvent,
+    QDropEvent,
+    QKeyEvent,
+    QPainter,
+    QPaintEvent,
+)
+from PySide6.QtWidgets import (
+    QDockWidget,
+    QMainWindow,
+    QSplitter,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
 
 from navapp.gui import style
+from navapp.gui.actions import ACTIONS, ActionBook, ActionSpec
+from navapp.gui.buttons import ButtonBar, HoldKeys
+from navapp.gui.doors import reports_errors
+from navapp.gui.gauges import GaugeRow, GuidanceRow
 from navapp.gui.image_view import ImageView
+from navapp.gui.log_panel import LogPanel
+from navapp.gui.prepare_page import PreparePage
+from navapp.gui.readings import Level
+from navapp.gui.register_page import RegisterPage
+from navapp.gui.replay_bar import ReplayBar
+from navapp.gui.review_page import ReviewPage
 from navapp.gui.scene_view import SceneView
+from navapp.gui.settings_drawer import SettingsDrawer
 from navapp.gui.status_bar import StatusRow
-from navapp.gui.words import DISCLAIMER
+from navapp.gui.steps import LAYOUTS, Step, StepBar
 
-_IMAGE_SHARE, _SCENE_SHARE = 42, 58
 _SIZE_PX = (1600, 900)
 _MIN_SIZE_PX = (1200, 640)
 _MARGIN_PX = 10
+_BORDER_PX = 6
 
 
 class MainWindow(QMainWindow):
-    """Status row above, live image left, scene right. `closing` is sent while all still exist."""
+    """Steps and chips above, panel, live image and scene side by side, numbers and buttons below.
+
+    `closing` is sent while all still exist, `dropped` with the path of a file let fall on it.
+    """
 
     closing = Signal()
+    dropped = Signal(str)
 
-    def __init__(self, title: str, spacing_mm: tuple[float, float]) -> None:
+    def __init__(
+        self,
+        title: str,
+        spacing_mm: tuple[float, float],
+        specs: tuple[ActionSpec, ...] = ACTIONS,
+    ) -> None:
         super().__init__()
         self.setWindowTitle(title)
+        self.setAcceptDrops(True)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.book = ActionBook(self, specs)
+        self.step_bar = StepBar(self.book)
         self.status_row = StatusRow()
         self.image_view = ImageView(spacing_mm)
         self.scene_view = SceneView()
-        views = QHBoxLayout()
-        views.setSpacing(_MARGIN_PX)
-        views.addWidget(self.image_view, _IMAGE_SHARE)
-        views.addWidget(self.scene_view, _SCENE_SHARE)
-        central = QWidget()
-        layout = QVBoxLayout(central)
-        layout.setContentsMargins(_MARGIN_PX, _MARGIN_PX, _MARGIN_PX, _MARGIN_PX)
-        layout.setSpacing(_MARGIN_PX)
-        layout.addWidget(self.status_row)
-        layout.addLayout(views, 1)
-        self.setCentralWidget(central)
+        self.prepare_page = PreparePage()
+        self.register_page = RegisterPage(self.book)
+        self.review_page = ReviewPage(self.book)
+        self.gauge_row = GaugeRow()
+        self.guidance_row = GuidanceRow()
+        self.button_bar = ButtonBar(self.book)
+        self.replay_bar = ReplayBar(self.book)
+        self.settings_drawer = SettingsDrawer()
+        self.log_panel = LogPanel()
+        self.step = Step.SCAN
+        self._shares = {step: LAYOUTS[step].shares for step in Step}
+        self._hold_keys = HoldKeys(self.button_bar.buttons)
+        self._lay_out()
         self._add_menus()
         self.setMinimumSize(*_MIN_SIZE_PX)
         self.resize(*_SIZE_PX)
+        self.show_step(Step.SCAN)
+
+    def show_step(self, step: Step) -> None:
+        """Go to a step, with the layout that it had when it was left."""
+        self._keep_layout()
+        self.step = step
+        pages = {
+            Step.PREPARE: self.prepare_page,
+            Step.REGISTER: self.register_page,
+            Step.REVIEW: self.review_page,
+        }
+        self._panel.setVisible(step in pages)
+        if step in pages:
+            self._panel.setCurrentWidget(pages[step])
+        layout = LAYOUTS[step]
+        self.scene_view.setVisible(self._shares[step][2] > 0)
+        self.gauge_row.setVisible(layout.has_gauges)
+        self.button_bar.setVisible(layout.has_buttons)
+        self.replay_bar.is_wanted = layout.has_replay
+        total = max(self._splitter.width(), _MIN_SIZE_PX[0])
+        shares = self._shares[step]
+        self._splitter.setSizes([total * share // sum(shares) for share in shares])
+        self.step_bar.show_step(step)
+        self.setFocus()  # a field that takes letters would take the keys of the actions
+
+    def show_border(self, level: Level | None) -> None:
+        """A border around both views; None for none. Its word is the banner's."""
+        self._border.show_level(level)
+
+    @property
+    def border_level(self) -> Level | None:
+        """What the border says now."""
+        return self._border.level
 
     def closeEvent(self, event: QCloseEvent) -> None:
         self.closing.emit()
+        self.log_panel.detach()
         super().closeEvent(event)
 
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if not self._hold_keys.pressed(event):
+            super().keyPressEvent(event)
+
+    def keyReleaseEvent(self, event: QKeyEvent) -> None:
+        if not self._hold_keys.released(event):
+            super().keyReleaseEvent(event)
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if event.mimeData().hasUrls():
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        for url in event.mimeData().urls():
+            self.dropped.emit(url.toLocalFile())
+
+    def _lay_out(self) -> None:
+        self._panel = QStackedWidget()
+        for page in (self.prepare_page, self.register_page, self.review_page):
+            self._panel.addWidget(page)
+        self._splitter = QSplitter(Qt.Orientation.Horizontal)
+        self._splitter.setChildrenCollapsible(False)
+        for widget in (self._panel, self.image_view, self.scene_view):
+            self._splitter.addWidget(widget)
+        self._border = _Border(self._splitter)
+        central = QWidget()
+        layout = QVBoxLayout(central)
+        layout.setContentsMargins(_MARGIN_PX, 4, _MARGIN_PX, _MARGIN_PX)
+        layout.setSpacing(style.GAP_PX)
+        layout.addWidget(self.step_bar)
+        layout.addWidget(self.status_row)
+        layout.addWidget(self._border, 1)
+        for row in (self.guidance_row, self.replay_bar, self.gauge_row, self.button_bar):
+            layout.addWidget(row)
+        self.setCentralWidget(central)
+        self.settings_dock = self._dock(
+            "Settings", self.settings_drawer, Qt.DockWidgetArea.RightDockWidgetArea
+        )
+        self.log_dock = self._dock("Log", self.log_panel, Qt.DockWidgetArea.BottomDockWidgetArea)
+
+    def _dock(self, title: str, widget: QWidget, area: Qt.DockWidgetArea) -> QDockWidget:
+        dock = QDockWidget(title, self)
+        dock.setWidget(widget)
+        dock.setFeatures(QDockWidget.DockWidgetFeature.DockWidgetClosable)
+        self.addDockWidget(area, dock)
+        dock.hide()
+        return dock
+
     def _add_menus(self) -> None:
-        session = self.menuBar().addMenu("&Session")
-        session.addAction("&Close", QKeySequence.StandardKey.Quit, self.close)
-        view = self.menuBar().addMenu("&View")
-        view.addAction("&Fit camera to the scene", self.scene_view.fit_camera)
-        full_screen = view.addAction("Full &screen", QKeySequence("F11"))
-        full_screen.setCheckable(True)
-        full_screen.toggled.connect(self._show_full_screen)
-        self.menuBar().addMenu("&Help").addAction("&About navapp", self._show_about)
+        for title, actions in self.book.menus().items():
+            menu = self.menuBar().addMenu(f"&{title}")
+            menu.addActions(actions)
 
-    def _show_full_screen(self, is_on: bool) -> None:
-        if is_on:
-            self.showFullScreen()
-        else:
-            self.showNormal()
-
-    def _show_about(self) -> None:
-        QMessageBox.about(self, "About navapp", about_text())
+    def _keep_layout(self) -> None:
+        sizes = self._splitter.sizes()
+        if self.isVisible() and sum(sizes) > 0:
+            self._shares[self.step] = (sizes[0], sizes[1], sizes[2])
 
 
-def about_text() -> str:
-    """What the program is and is not, versions, licence and credits, as rich text."""
-    packages = ("PySide6_Essentials", "pyqtgraph", "onnxruntime-gpu", "numpy")
-    versions = ", ".join(f"{name} {version(name)}" for name in packages)
-    return (
-        f"<h3>navapp {version('navapp')}</h3>"
-        "<p>Real-time navigation for tracked ultrasound.</p>"
-        f"<p><b>{DISCLAIMER}</b></p>"
-        f"<p>Python {platform.python_version()}, {versions}.</p>"
-        "<p>Licence: Apache-2.0.</p>"
-        "<p>The network that ships was trained with UltraBones100k (Wu et al. 2025, CC BY 4.0).</p>"
-        f"<p style='color:{style.MUTED}'>Qt is used under the LGPL version 3.</p>"
-    )
+class _Border(QWidget):
+    """A frame around the views that lights up."""
+
+    def __init__(self, inside: QWidget) -> None:
+        super().__init__()
+        self.level: Level | None = None
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(_BORDER_PX, _BORDER_PX, _BORDER_PX, _BORDER_PX)
+        layout.addWidget(inside)
+
+    def show_level(self, level: Level | None) -> None:
+        if level is not self.level:
+            self.level = level
+            self.update()
+
+    @reports_errors
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        colour = style.BACKGROUND if self.level is None else self.level.value
+        painter.fillRect(self.rect(), QColor(colour))
+        inside = self.rect().adjusted(_BORDER_PX, _BORDER_PX, -_BORDER_PX, -_BORDER_PX)
+        painter.fillRect(inside, QColor(style.BACKGROUND))
+        painter.end()

@@ -1,50 +1,51 @@
-"""The 3D scene: the growing cloud, the live image where it lies, and the CT surface."""
+"""The 3D scene: the growing cloud, the live image where it lies, probe, stylus, CT and plan."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 from OpenGL import GL
-from pyqtgraph import Vector
 from pyqtgraph.opengl import GLViewWidget
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QColor, QMouseEvent, QResizeEvent, QWheelEvent
-from PySide6.QtWidgets import QLabel
 
-from navapp.gui import camera, style
+from navapp.gui import style
+from navapp.gui.camera_pilot import CameraPilot, Holder
 from navapp.gui.doors import reports_errors
 from navapp.gui.draw_budget import DrawBudget
-from navapp.gui.gl_items import CloudItem, PlaneItem, SurfaceItem
+from navapp.gui.gl_items import CloudItem, PlaneItem
+from navapp.gui.gl_solids import (
+    SolidItem,
+    ball_triangles,
+    placed_on_image,
+    probe_triangles,
+    rod_triangles,
+    stylus_triangles,
+)
+from navapp.gui.gl_surface import SurfaceItem
+from navapp.gui.picking import pixel_ray
+from navapp.gui.scene_notes import SceneNotes
+from navapp.gui.surface_colours import SurfaceColours, colour_table, scalars
+from navapp.navigation import Plan
 from navapp.state import LiveView
+from navapp.surface_watch import SurfaceState
 from recon.surface import TriangleMesh
-from tracking.transforms import Matrix, apply
+from tracking.transforms import Matrix
 
 _MIN_PERIOD_S = 1 / 30
 # However slow a paint is, at most a third of the time is spent painting.
 _REST = 3.0
 _FIELD_OF_VIEW_DEG = 30.0
-
-# The camera's direction in the live image: along columns, along rows (down, so from above), and
-# into it. Oblique, so that both the image and the bone that runs through it are seen.
-_DIRECTION_UVN = np.array((0.55, 0.45, 0.7))
-
-# Before the first pose: across, a little from above, as most frames have their z axis upwards.
-_FIRST_DIRECTION_AND_UP = (np.array((0.0, 1.0, -0.3)), np.array((0.0, 0.0, 1.0)))
-_EMPTY_SCENE_MM = np.array(((-100.0, -100.0, -100.0), (100.0, 100.0, 100.0)))
-
-# Without a CT surface nobody knows how far the scan will go: the camera leaves this much room, and
-# steps back when something leaves it.
-_ROOM_TO_GROW = 1.25
-_MAX_FIT_POINTS = 2000
-
-# Colour table of the CT surface: a single colour until there is something to show on it.
-_SURFACE_RGBA = (*bytes.fromhex(style.BONE_CT.removeprefix("#")), 230)
+_TARGET_RADIUS_MM, _LANDMARK_RADIUS_MM = 2.5, 2.0
+_PROBE_OPACITY = 0.4
+_CLICK_PX = 4.0  # a mouse that moved less was clicked, not dragged
 
 
 class SceneView(GLViewWidget):
-    """Mouse: left drag turns, right or middle drag moves, wheel zooms."""
+    """Mouse: left drag turns, right or middle drag moves, wheel zooms, a click picks."""
 
     mousePos: QPointF  # pyqtgraph's: where the drag was last  # noqa: N815
 
@@ -54,27 +55,34 @@ class SceneView(GLViewWidget):
         # new live image, which in software costs 20 ms of CPU every time.
         self.setAttribute(Qt.WidgetAttribute.WA_DontCreateNativeAncestors)
         self.setAttribute(Qt.WidgetAttribute.WA_NativeWindow)
-        self.setMinimumSize(320, 240)
+        self.setMinimumSize(240, 200)
         self.setBackgroundColor(QColor(style.VIEW))
         self.opts["fov"] = _FIELD_OF_VIEW_DEG
+        self.on_ray: Callable[[NDArray[np.float64], NDArray[np.float64]], None] | None = None
+        self.is_surface_alone = False  # while nobody knows where the rest lies from it
+        self.colours = SurfaceColours.PLAIN
         self.budget = DrawBudget()
-        self.cloud = CloudItem()
-        self.plane = PlaneItem()
-        self.addItem(self.cloud)
-        self.addItem(self.plane)
+        self.pilot = CameraPilot(self)
+        self.notes = SceneNotes(self)
+        self.cloud, self.plane = CloudItem(), PlaneItem()
+        self.stylus = SolidItem(stylus_triangles(), style.TEXT)
+        self.stylus.setVisible(False)
+        self.probe: SolidItem | None = None
+        for item in (self.cloud, self.plane, self.stylus):
+            self.addItem(item)
+        self._plan_items: list[SolidItem] = []
+        self._landmark_items: list[SolidItem] = []
         self._surface: TriangleMesh | None = None
+        self._surface_item: SurfaceItem | None = None
+        self._surface_state: SurfaceState | None = None
         self._view: LiveView | None = None
         self._is_changed = False
-        self._is_camera_ours = True
-        self._has_seen_pose = False
-        self._R_camera_scene = camera.rotation_towards(*_FIRST_DIRECTION_AND_UP)
         self._t_next_paint_s = -np.inf
         self._paint_s = 0.0
-        self._note = QLabel(self)
-        self._note.setStyleSheet(f"color: {style.MUTED}; background: transparent;")
-        self._note.setFont(style.font(style.SMALL_PX))
-        self._frame = ""
-        self._fit()
+        self._pressed_at: QPointF | None = None
+        self.pilot.refit()
+
+    # -- what it shows ----------------------------------------------------------------------------
 
     def show_view(self, view: LiveView) -> None:
         """Show `view` at the next refresh that is due."""
@@ -82,17 +90,59 @@ class SceneView(GLViewWidget):
         self._is_changed = True
 
     def set_surface(self, surface: TriangleMesh | None) -> None:
-        """Show the CT surface; it is given once, when the scene is known to be in CT space."""
-        if surface is None or surface is self._surface:
+        """Show the CT surface, or another one, or none."""
+        if surface is self._surface:
             return
         self._surface = surface
-        scalars = np.zeros(len(surface.vertices_mm), dtype=np.float32)
-        colours = np.array((_SURFACE_RGBA, _SURFACE_RGBA), dtype=np.uint8)
         self.makeCurrent()
-        self.addItem(SurfaceItem(surface, scalars, colours))  # translucent, so last
+        if self._surface_item is not None:
+            self._surface_item.release()
+            self.removeItem(self._surface_item)
+            self._surface_item = None
+        self.pilot.surface_mm = None
+        if surface is not None:
+            zeros = np.zeros(len(surface.vertices_mm), dtype=np.float32)
+            self._surface_item = SurfaceItem(surface, zeros, colour_table(self.colours))
+            self.addItem(self._surface_item)
+            self.pilot.surface_mm = surface.vertices_mm
         self.doneCurrent()
-        if self._is_camera_ours:
-            self._fit()
+        self._surface_state = None
+        self.pilot.refit()
+        self._is_changed = True
+
+    def show_surface_state(self, state: SurfaceState | None) -> None:
+        """Colour the CT surface by what is known of it."""
+        if state is not None and state is not self._surface_state:
+            self._surface_state = state
+            self._recolour()
+
+    def show_colours(self, mode: SurfaceColours) -> None:
+        """Let the colours of the CT surface mean something else."""
+        self.colours = mode
+        if self._surface_item is not None:
+            self.makeCurrent()
+            self._surface_item.upload_colours(colour_table(mode))
+            self.doneCurrent()
+        self.notes.show_legend(mode if self._surface_item is not None else SurfaceColours.PLAIN)
+        self._recolour()
+
+    def show_plan(self, plan: Plan | None) -> None:
+        """The target as a ball, its line as a rod."""
+        self._plan_items = self._replaced(self._plan_items, _plan_solids(plan))
+
+    def show_landmarks(self, places_mm: NDArray[np.float64], colour: str) -> None:
+        """Balls at (N, 3), in place of the earlier ones."""
+        balls = [_ball(place_mm, _LANDMARK_RADIUS_MM, colour) for place_mm in places_mm]
+        self._landmark_items = self._replaced(self._landmark_items, balls)
+
+    def show_stylus(self, T_scene_tip: Matrix | None) -> None:
+        """The stylus where it is seen."""
+        if T_scene_tip is None and not self.stylus.visible():
+            return
+        self.stylus.setVisible(T_scene_tip is not None)
+        if T_scene_tip is not None:
+            self.stylus.T_scene_solid = T_scene_tip
+        self._is_changed = True
 
     def set_stale(self, is_stale: bool) -> None:
         """Dim the live image where it is no longer live."""
@@ -102,9 +152,12 @@ class SceneView(GLViewWidget):
 
     def set_frame(self, frame: str) -> None:
         """Name the frame that the scene is drawn in."""
-        if frame != self._frame:
-            self._frame = frame
-            self._update_note()
+        self.notes.show_frame(frame, self.budget.stride)
+
+    def fit_camera(self) -> None:
+        """See all that matters, from the front of the live image."""
+        self.pilot.newest = self._view
+        self.pilot.fit_to_scene()
 
     def refresh(self, now_s: float) -> None:
         """Upload what is new and ask for a paint, if there is something and a paint is due."""
@@ -113,16 +166,8 @@ class SceneView(GLViewWidget):
         self._is_changed = False
         self._t_next_paint_s = now_s + max(_MIN_PERIOD_S, _REST * self._paint_s)
         if self._view is not None:
-            self._follow(self._view, self._upload(self._view))
+            self.pilot.follow(self._view, self._upload(self._view))
         self.update()
-
-    def fit_camera(self) -> None:
-        """Look at the CT surface, else at cloud and live image, with the skin of the image up."""
-        self._is_camera_ours = True
-        if self._view is not None and self._view.A_target_pixel is not None:
-            self._R_camera_scene = _rotation_to_see(self._view.A_target_pixel)
-            self._has_seen_pose = True
-        self._fit()
 
     def release(self) -> None:
         """Give the GPU's memory back; call before the window goes."""
@@ -132,10 +177,16 @@ class SceneView(GLViewWidget):
         self.clear()
         self.doneCurrent()
 
+    # -- drawing ----------------------------------------------------------------------------------
+
     def drawItemTree(self, item: None = None, useItemNames: bool = False) -> None:
-        """As pyqtgraph, which draws on after an item has failed: here the error is raised."""
-        for each in self.items:
-            if each.visible():
+        """As pyqtgraph, which draws on after an item has failed: here the error is raised.
+
+        What is translucent is drawn over what lies behind or in it: late.
+        """
+        for each in sorted(self.items, key=_drawn_after):
+            is_of_surface = isinstance(each, SurfaceItem) or each in self._landmark_items
+            if each.visible() and (is_of_surface or not self.is_surface_alone):
                 each.paint()
 
     @reports_errors
@@ -150,21 +201,23 @@ class SceneView(GLViewWidget):
         GL.glFinish()  # OpenGL draws later than it is told to: wait, to measure the drawing
         self._paint_s = time.perf_counter() - start_s
         self.budget.note_paint(self._paint_s, self.cloud.n_points)
-        if self.budget.stride != self.cloud.stride:
-            self._update_note()
 
     @reports_errors
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        if self._is_camera_ours:
-            self._fit()
-        self._update_note()
+        self.pilot.refit()
+        self.notes.place()
+
+    # -- mouse ------------------------------------------------------------------------------------
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
-        self._is_camera_ours = False
+        self._pressed_at = event.position()
         super().mousePressEvent(event)
+        if self.on_ray is None:
+            self.pilot.take(Holder.USER)
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        self.pilot.take(Holder.USER)
         buttons = event.buttons()
         if buttons & (Qt.MouseButton.RightButton | Qt.MouseButton.MiddleButton):
             moved = event.position() - self.mousePos
@@ -173,76 +226,81 @@ class SceneView(GLViewWidget):
         else:
             super().mouseMoveEvent(event)
 
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        super().mouseReleaseEvent(event)
+        if self.on_ray is None or self._pressed_at is None:
+            return
+        moved = event.position() - self._pressed_at
+        if moved.manhattanLength() <= _CLICK_PX:
+            self.on_ray(*pixel_ray(self, event.position()))
+
     def wheelEvent(self, event: QWheelEvent) -> None:
-        self._is_camera_ours = False
+        if self.pilot.holder is not Holder.PROBE:
+            self.pilot.take(Holder.USER)
         super().wheelEvent(event)
+
+    # -- to the GPU -------------------------------------------------------------------------------
 
     def _upload(self, view: LiveView) -> NDArray[np.float32]:
         """Bring the view to the GPU; returns the points that were new."""
         n_before = self.cloud.n_points
         self.makeCurrent()
-        self.cloud.upload(view.cloud_points_mm)
+        self.cloud.upload(view.cloud_points_mm, (view.cloud_generation, view.cloud_undone))
         self.plane.setVisible(view.A_target_pixel is not None)
         if view.A_target_pixel is not None:
             self.plane.upload(view.frame.pixels, view.A_target_pixel)
+            self._place_probe(view.A_target_pixel, view.frame.pixels.shape[1])
         self.doneCurrent()
+        if self.probe is not None:
+            self.probe.setVisible(view.A_target_pixel is not None)
         return view.cloud_points_mm[n_before:]
 
-    def _follow(self, view: LiveView, new_points_mm: NDArray[np.float32]) -> None:
-        """Until somebody takes the mouse, keep in view what the scene is about."""
-        if not self._is_camera_ours:
+    def _place_probe(self, A_scene_pixel: Matrix, columns: int) -> None:
+        T_scene_probe, width_mm = placed_on_image(A_scene_pixel, columns)
+        if self.probe is None:
+            self.probe = SolidItem(probe_triangles(width_mm), style.PROBE, _PROBE_OPACITY)
+            self.addItem(self.probe)
+        self.probe.T_scene_solid = T_scene_probe
+
+    def _recolour(self) -> None:
+        if self._surface_item is None or self._surface_state is None:
             return
-        if not self._has_seen_pose and view.A_target_pixel is not None:
-            self.fit_camera()
-        elif self._surface is None and len(new_points_mm):
-            low_mm, high_mm = self._fitted_mm
-            if (new_points_mm < low_mm).any() or (new_points_mm > high_mm).any():
-                self._fit()
+        self.makeCurrent()
+        self._surface_item.upload_scalars(scalars(self.colours, self._surface_state))
+        self.doneCurrent()
+        self._is_changed = True
 
-    def _fit(self) -> None:
-        """Move the camera, without turning it, to where all that matters is seen."""
-        points_mm = self._points_to_fit()
-        self._fitted_mm = np.stack((points_mm.min(axis=0), points_mm.max(axis=0)))
-        tangents = camera.tan_half_fov(self.opts["fov"], self.width(), self.height())
-        centre_mm, distance_mm = camera.fitting_camera(points_mm, self._R_camera_scene, tangents)
-        self.setCameraPosition(
-            pos=Vector(*centre_mm),
-            distance=distance_mm,
-            rotation=camera.quaternion(self._R_camera_scene),
-        )
-
-    def _points_to_fit(self) -> NDArray[np.float64]:
-        if self._surface is not None:
-            return self._surface.vertices_mm
-        parts = [np.empty((0, 3))]
-        if self._view is not None:
-            cloud_mm = self._view.cloud_points_mm
-            every = len(cloud_mm) // _MAX_FIT_POINTS + 1
-            parts.append(cloud_mm[::every].astype(np.float64))
-            if self._view.A_target_pixel is not None:
-                parts.append(_image_corners(self._view.A_target_pixel, self._view.frame.pixels))
-        points_mm = np.concatenate(parts)
-        if len(points_mm) == 0:
-            return _EMPTY_SCENE_MM
-        centre_mm = 0.5 * (points_mm.min(axis=0) + points_mm.max(axis=0))
-        return centre_mm + _ROOM_TO_GROW * (points_mm - centre_mm)
-
-    def _update_note(self) -> None:
-        stride = self.budget.stride
-        drawn = "" if stride == 1 else f"   1 of {stride} points drawn"
-        self._note.setText(f"frame {self._frame}, mm{drawn}" if self._frame else "")
-        self._note.adjustSize()
-        self._note.move(12, self.height() - self._note.height() - 8)
+    def _replaced(self, old: list[SolidItem], new: list[SolidItem]) -> list[SolidItem]:
+        self.makeCurrent()
+        for item in old:
+            self.removeItem(item)
+        for item in new:
+            self.addItem(item)
+        self.doneCurrent()
+        self._is_changed = True
+        self.update()
+        return new
 
 
-def _rotation_to_see(A_scene_pixel: Matrix) -> Matrix:
-    """Camera rotation that shows the image from its front, obliquely, with the skin up."""
-    u, v = (A_scene_pixel[:3, k] / np.linalg.norm(A_scene_pixel[:3, k]) for k in range(2))
-    axes = np.stack((u, v, np.cross(u, v)))
-    return camera.rotation_towards(_DIRECTION_UVN @ axes, -v)
+def _drawn_after(item: object) -> int:
+    """0 for what is opaque, 1 for the surface, 2 for the probe."""
+    if isinstance(item, SurfaceItem):
+        return 1
+    return 2 if isinstance(item, SolidItem) and item.opacity < 1.0 else 0
 
 
-def _image_corners(A_scene_pixel: Matrix, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-    rows, columns = pixels.shape
-    corners_px = np.array([(u, v, 0.0) for u in (-0.5, columns - 0.5) for v in (-0.5, rows - 0.5)])
-    return apply(A_scene_pixel, corners_px)
+def _ball(place_mm: NDArray[np.float64], radius_mm: float, colour: str) -> SolidItem:
+    ball = SolidItem(ball_triangles(radius_mm), colour)
+    ball.T_scene_solid = np.eye(4)
+    ball.T_scene_solid[:3, 3] = place_mm
+    return ball
+
+
+def _plan_solids(plan: Plan | None) -> list[SolidItem]:
+    if plan is None:
+        return []
+    solids = [_ball(plan.target_ct_mm, _TARGET_RADIUS_MM, style.TARGET)]
+    if plan.entry_ct_mm is not None:
+        rod = rod_triangles(plan.entry_ct_mm, plan.target_ct_mm)
+        solids.append(SolidItem(rod, style.TARGET))
+    return solids

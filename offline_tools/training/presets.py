@@ -54,7 +54,7 @@ _FIRST = Preset(
         epochs=60,
         ema_decay=0.998,
     ),
-    source="The recipe of the first network that shipped with navapp, bone_unet_small.onnx.",
+    source="The recipe of the first network that shipped with navapp; `default` followed it.",
 )
 
 # Mean and standard deviation of UltraBones100k's grey values / 255, as the published code has them.

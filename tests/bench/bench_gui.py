@@ -13,9 +13,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +29,18 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
 from inference.postprocess import BoneLine
+from navapp.desk import Desk
 from navapp.gui.app import application, close_window, open_window
+from navapp.gui.bridge import Bridge
 from navapp.gui.gl_items import CloudItem
+from navapp.gui.main_window import MainWindow
 from navapp.gui.virtual_display import has_display, virtual_display
-from navapp.state import LiveView, SessionState, SessionStatus
-from recon.surface import TriangleMesh
+from navapp.session_folder import SessionFolder
+from navapp.state import LiveView, SessionStatus
 from tracking.messages import ImageFrame, Stamps
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a file, as `make bench` does
+from tests.support.desks import RUNNING, MadeUpSession
 
 _ROWS, _COLUMNS = 811, 950
 _SPACING_MM = 0.054
@@ -40,12 +50,13 @@ _GOAL_TICK_P95_MS = 8.0
 _GOAL_APPEND_RATIO = 20.0
 
 
-class _Stream:
-    """An engine with a new frame at every tick; it is its own source of views."""
-
-    surface: TriangleMesh | None = None
+class _Stream(MadeUpSession):
+    """A session with a new frame at every tick; it is its own source of views."""
 
     def __init__(self, n_points: int, seconds: float) -> None:
+        super().__init__()
+        self.views = self  # type: ignore[assignment]
+        self.spacing_mm = (_SPACING_MM, _SPACING_MM)
         self.n_shown = 0
         self._n_frames = 0
         self._first = n_points
@@ -58,14 +69,6 @@ class _Stream:
         points_px = np.column_stack((u, 400 + 100 * np.sin(u / 90)))
         self._line = BoneLine(points_px, *2 * [np.ones(u.size, dtype=np.float32)])
 
-    @property
-    def views(self) -> _Stream:
-        return self
-
-    def __iter__(self) -> Iterator[LiveView]:
-        while True:
-            yield self.take()
-
     def take(self, timeout_s: float | None = None) -> LiveView:
         now_s = time.perf_counter()
         self._n_frames += 1
@@ -75,68 +78,67 @@ class _Stream:
         return LiveView(frame, self._line, self._A_target_pixel, None, self._cloud_mm[:n], now_s)
 
     def status(self) -> SessionStatus:
-        return SessionStatus(
-            state=SessionState.RUNNING,
-            detail="",
+        return replace(
+            RUNNING,
             image_rate_hz=60.0 + self._n_frames % 7,
-            pose_rate_hz=100.0 + self._n_frames % 9,
-            is_tracking_ok=True,
-            tracking="Tracking OK",
-            provider="CPUExecutionProvider",
-            provider_reason="",
             infer_p50_ms=5.0 + self._n_frames % 3,
             end_to_end_p95_ms=40.0 + self._n_frames % 5,
             n_received=self._n_frames,
             n_processed=self._n_frames,
-            skipped={},
             n_points=self._first + self._n_frames * _NEW_POINTS,
-            frame="ct",
         )
 
     def note_shown(self, view: LiveView, t_shown_s: float) -> None:
         self.n_shown += 1
 
 
+@contextmanager
+def _window_on(stream: _Stream) -> Iterator[tuple[MainWindow, Bridge]]:
+    with tempfile.TemporaryDirectory() as folder:
+        desk = Desk(stream, SessionFolder(Path(folder) / "session"))
+        window, bridge = open_window(desk, title="bench")
+        try:
+            yield window, bridge
+        finally:
+            close_window(window)
+            desk.close()
+
+
 def tick_work(n_points: int, seconds: float) -> dict[str, float]:
     """Percentiles of the bridge's work, ms, over `seconds` of a running window."""
     application()
     stream = _Stream(n_points, seconds + _SETTLING_S)
-    window, bridge = open_window(stream, title="bench", spacing_mm=(_SPACING_MM, _SPACING_MM))
-    _run_events(_SETTLING_S)  # the first upload, and the draw budget settles
-    bridge.work_s.clear()
-    n_shown = stream.n_shown
-    _run_events(seconds)
-    work_ms = np.array(bridge.work_s) * 1e3
-    result = {
-        "n_ticks": float(len(work_ms)),
-        "tick_p50_ms": float(np.percentile(work_ms, 50)),
-        "tick_p95_ms": float(np.percentile(work_ms, 95)),
-        "goal_tick_p95_ms": _GOAL_TICK_P95_MS,
-        "shown_hz": (stream.n_shown - n_shown) / seconds,
-        "points": float(window.scene_view.cloud.n_points),
-        "stride": float(window.scene_view.budget.stride),
-    }
-    close_window(window)
-    return result
+    with _window_on(stream) as (window, bridge):
+        _run_events(_SETTLING_S)  # the first upload, and the draw budget settles
+        bridge.work_s.clear()
+        n_shown = stream.n_shown
+        _run_events(seconds)
+        work_ms = np.array(bridge.work_s) * 1e3
+        return {
+            "n_ticks": float(len(work_ms)),
+            "tick_p50_ms": float(np.percentile(work_ms, 50)),
+            "tick_p95_ms": float(np.percentile(work_ms, 95)),
+            "goal_tick_p95_ms": _GOAL_TICK_P95_MS,
+            "shown_hz": (stream.n_shown - n_shown) / seconds,
+            "points": float(window.scene_view.cloud.n_points),
+            "stride": float(window.scene_view.budget.stride),
+        }
 
 
 def append_cost(n_points: int, n_rounds: int = 30) -> dict[str, float]:
     """CPU time of adding `_NEW_POINTS` points, median of alternating rounds, ms."""
     application()
-    window, bridge = open_window(
-        _Stream(1, 1.0), title="bench", spacing_mm=(_SPACING_MM, _SPACING_MM)
-    )
-    bridge.stop()
-    QApplication.processEvents()
-    window.scene_view.makeCurrent()
-    cloud_mm = _cloud(n_points + n_rounds * _NEW_POINTS)
-    append, naive_append = _appender(cloud_mm), _naive_appender(cloud_mm)
-    append(n_points)
-    naive_append(n_points)
-    sizes = [n_points + (i + 1) * _NEW_POINTS for i in range(n_rounds)]
-    costs_ms = np.array([(_cpu_ms(append, n), _cpu_ms(naive_append, n)) for n in sizes])
-    window.scene_view.doneCurrent()
-    close_window(window)
+    with _window_on(_Stream(1, 1.0)) as (window, bridge):
+        bridge.stop()
+        QApplication.processEvents()
+        window.scene_view.makeCurrent()
+        cloud_mm = _cloud(n_points + n_rounds * _NEW_POINTS)
+        append, naive_append = _appender(cloud_mm), _naive_appender(cloud_mm)
+        append(n_points)
+        naive_append(n_points)
+        sizes = [n_points + (i + 1) * _NEW_POINTS for i in range(n_rounds)]
+        costs_ms = np.array([(_cpu_ms(append, n), _cpu_ms(naive_append, n)) for n in sizes])
+        window.scene_view.doneCurrent()
     return {
         "append_ms": float(np.median(costs_ms[:, 0])),
         "concatenate_setdata_ms": float(np.median(costs_ms[:, 1])),

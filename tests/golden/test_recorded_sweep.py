@@ -36,10 +36,10 @@ def test_reconstruction_of_record02(record02: Path, tmp_path: Path) -> None:
     assert report["frames"]["received"] == report["frames"]["processed"] == 48
     assert report["frame"] == "ct"
     assert report["points_per_frame"] >= 60
-    assert report["ct_distance_mm"]["mean"] <= 0.6
-    assert report["ct_distance_mm"]["p95"] <= 1.6
+    assert report["ct_distance_mm"]["mean"] <= 0.38
+    assert report["ct_distance_mm"]["p95"] <= 1.0
     assert report["ct_distance_mm"]["n_rejected"] == 0
-    assert report["ct_to_cloud_mm"]["mean"] <= 0.6
+    assert report["ct_to_cloud_mm"]["mean"] <= 0.40
     assert 0.0 < report["coverage"]["seen_fraction"] < 0.3
     assert report["complete"] is True
 
@@ -55,4 +55,6 @@ def test_record01_through_tcp(record01: Path, tmp_path: Path) -> None:
     assert report["poses"]["lost"] == report["poses"]["invalid"] == 0
     assert frames["processed"] + sum(frames["skipped"].values()) == 135
     assert frames["processed"] >= 60, "a busy machine skips images, with a reason"
-    assert report["ct_distance_mm"]["mean"] <= 0.6
+    # The labels that were refined to the echo lie 0.59 mm off the CT surface at these recorded
+    # poses. A network that comes much nearer has learnt the poses' errors, as the first one had.
+    assert report["ct_distance_mm"]["mean"] <= 0.7

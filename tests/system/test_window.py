@@ -8,7 +8,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,139 +18,48 @@ from pyqtgraph import Vector
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QColor, QImage, QQuaternion
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QWidget
+from PySide6.QtWidgets import QApplication
 
 from inference.postprocess import BoneLine
-from navapp.channels import LatestSlot
+from navapp.alarms import STALE_AFTER_S
+from navapp.desk import Desk
 from navapp.gui import app as gui_app
 from navapp.gui import style
-from navapp.gui.app import FAILED, INTERRUPTED, application, close_window, open_window, run_window
-from navapp.gui.bridge import STALE_AFTER_S, Bridge
-from navapp.gui.main_window import MainWindow, about_text
+from navapp.gui.about import about_text
+from navapp.gui.app import FAILED, INTERRUPTED, run_window
 from navapp.gui.scene_view import SceneView
 from navapp.gui.virtual_display import has_display, virtual_display
-from navapp.state import DropReason, LiveView, SessionState, SessionStatus
+from navapp.session_folder import SessionFolder
+from navapp.state import DropReason, SessionState, SessionStatus
 from recon.surface import TriangleMesh
-from tracking.messages import ImageFrame, Stamps
-from tracking.transforms import Matrix, apply
-
-_COLUMNS, _ROWS = 400, 320
-_SPACING_MM = (0.1, 0.15)
-_NO_LINE = BoneLine(np.empty((0, 2)), *2 * [np.empty(0, dtype=np.float32)])
-_RUNNING = SessionStatus(
-    state=SessionState.RUNNING,
-    detail="all is well",
-    image_rate_hz=20.0,
-    pose_rate_hz=100.0,
-    is_tracking_ok=True,
-    tracking="Tracking OK",
-    provider="CPUExecutionProvider",
-    provider_reason="CUDA: no driver",
-    infer_p50_ms=5.0,
-    end_to_end_p95_ms=float("nan"),
-    n_received=10,
-    n_processed=9,
-    skipped={DropReason.NO_POSE: 1},
-    n_points=12,
-    frame="ct",
+from tests.support.desks import (
+    COLUMNS,
+    ROWS,
+    RUNNING,
+    SPACING_MM,
+    MadeUpSession,
+    Stage,
+    grab,
+    open_stage,
+    pose,
+    view,
 )
-
-
-@pytest.fixture(scope="module")
-def qapp() -> Iterator[QApplication]:
-    """One QApplication on a display of its own where the machine has none."""
-    if not has_display() and shutil.which("Xvfb") is None:
-        pytest.skip("no display and no Xvfb (apt-get install xvfb)")
-    with nullcontext() if has_display() else virtual_display():
-        app = application()
-        yield app
-        app.shutdown()
-
-
-class _Session:
-    """An engine whose state the test sets."""
-
-    def __init__(self, surface: TriangleMesh | None = None) -> None:
-        self.views: LatestSlot[LiveView] = LatestSlot()
-        self.surface = surface
-        self.state = _RUNNING
-        self.shown: list[tuple[LiveView, float]] = []
-
-    def status(self) -> SessionStatus:
-        return self.state
-
-    def note_shown(self, view: LiveView, t_shown_s: float) -> None:
-        self.shown.append((view, t_shown_s))
-
-
-class _Stage:
-    """A window whose time and ticks are the test's."""
-
-    def __init__(self, app: QApplication, session: _Session) -> None:
-        self.now_s = 100.0
-        self.app = app
-        self.session = session
-        self.window: MainWindow
-        self.bridge: Bridge
-        self.window, self.bridge = open_window(
-            session, title="test", spacing_mm=_SPACING_MM, clock=lambda: self.now_s
-        )
-        self.bridge.stop()
-        app.processEvents()
-
-    def show(self, view: LiveView, later_s: float = 10.0) -> None:
-        self.session.views.put(view)
-        self.tick(later_s)
-
-    def tick(self, later_s: float) -> None:
-        self.now_s += later_s
-        self.bridge.tick()
-        self.app.processEvents()
+from tracking.transforms import apply
 
 
 @contextmanager
-def _stage(app: QApplication, session: _Session) -> Iterator[_Stage]:
-    stage = _Stage(app, session)
+def _desk(session: MadeUpSession, folder: Path) -> Iterator[Desk]:
+    desk = Desk(session, SessionFolder(folder / "session"))
     try:
-        yield stage
+        yield desk
     finally:
-        close_window(stage.window)
+        desk.close()
 
 
 @pytest.fixture
-def stage(qapp: QApplication) -> Iterator[_Stage]:
-    with _stage(qapp, _Session()) as result:
+def stage(qapp: QApplication, tmp_path: Path) -> Iterator[Stage]:
+    with open_stage(qapp, MadeUpSession(), tmp_path) as result:
         yield result
-
-
-def _view(
-    pixels: NDArray[np.uint8] | None = None,
-    line: BoneLine = _NO_LINE,
-    A_target_pixel: Matrix | None = None,
-    cloud_points_mm: NDArray[np.float32] | None = None,
-    dropped: DropReason | None = None,
-) -> LiveView:
-    if pixels is None:
-        pixels = np.full((_ROWS, _COLUMNS), 120, dtype=np.uint8)
-    if cloud_points_mm is None:
-        cloud_points_mm = np.empty((0, 3), dtype=np.float32)
-    for array in (pixels, cloud_points_mm):
-        array.setflags(write=False)
-    frame = ImageFrame("Image", pixels, Stamps(0.0, 0.0), 0.0)
-    return LiveView(frame, line, A_target_pixel, dropped, cloud_points_mm, 0.0)
-
-
-def _pose(z_mm: float = 0.0) -> Matrix:
-    A_target_pixel = np.diag((*_SPACING_MM, 1.0, 1.0))
-    A_target_pixel[:3, 3] = (-20.0, -24.0, z_mm)
-    return A_target_pixel
-
-
-def _grab(widget: QWidget) -> NDArray[np.int_]:
-    """(rows, columns, RGB) of what the widget shows."""
-    image = widget.grab().toImage().convertToFormat(QImage.Format.Format_RGB888)
-    rows = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), image.bytesPerLine())
-    return rows[:, : 3 * image.width()].reshape(image.height(), image.width(), 3).astype(int)
 
 
 def _is_colour(rgb: NDArray[np.int_], colour: str, tolerance: int = 60) -> NDArray[np.bool_]:
@@ -178,19 +87,19 @@ def _sheet_mm(n_rows: int) -> NDArray[np.float32]:
 
 def _edge_image() -> tuple[NDArray[np.uint8], BoneLine]:
     """Black above a wavy edge and white below, with the edge as a bone line."""
-    u = np.arange(_COLUMNS)
+    u = np.arange(COLUMNS)
     first_white = np.round(160 + 60 * np.sin(u / 60)).astype(int)
-    pixels = np.where(np.arange(_ROWS)[:, None] < first_white, 0, 255).astype(np.uint8)
+    pixels = np.where(np.arange(ROWS)[:, None] < first_white, 0, 255).astype(np.uint8)
     points_px = np.column_stack((u, first_white - 0.5)).astype(np.float64)
-    return pixels, BoneLine(points_px, *2 * [np.ones(_COLUMNS, dtype=np.float32)])
+    return pixels, BoneLine(points_px, *2 * [np.ones(COLUMNS, dtype=np.float32)])
 
 
-def test_the_line_lies_on_the_edge_that_it_reports(stage: _Stage) -> None:
+def test_the_line_lies_on_the_edge_that_it_reports(stage: Stage) -> None:
     pixels, line = _edge_image()
-    stage.show(_view(pixels))
-    edge = (_grab(stage.window.image_view).min(axis=-1) > 128).argmax(axis=0)
-    stage.show(_view(pixels, line))
-    is_line = _is_colour(_grab(stage.window.image_view), style.BONE_FOUND)
+    stage.show(view(pixels))
+    edge = (grab(stage.window.image_view).min(axis=-1) > 128).argmax(axis=0)
+    stage.show(view(pixels, line))
+    is_line = _is_colour(grab(stage.window.image_view), style.BONE_FOUND)
 
     drawn = np.flatnonzero(is_line.any(axis=0))
     rect = stage.window.image_view.image_rect()
@@ -200,53 +109,51 @@ def test_the_line_lies_on_the_edge_that_it_reports(stage: _Stage) -> None:
     assert np.abs(centre - (edge[drawn] - 0.5))[3:-3].max() <= 3.0
 
 
-def test_the_image_is_square_in_millimetres(stage: _Stage) -> None:
-    stage.show(_view(np.full((_ROWS, _COLUMNS), 255, dtype=np.uint8)))
-    is_image = _grab(stage.window.image_view).min(axis=-1) > 250
+def test_the_image_is_square_in_millimetres(stage: Stage) -> None:
+    stage.show(view(np.full((ROWS, COLUMNS), 255, dtype=np.uint8)))
+    is_image = grab(stage.window.image_view).min(axis=-1) > 250
     height = np.flatnonzero(is_image.sum(axis=1) > 100).size
     width = np.flatnonzero(is_image.sum(axis=0) > 100).size
-    expected = (_COLUMNS * _SPACING_MM[0]) / (_ROWS * _SPACING_MM[1])
+    expected = (COLUMNS * SPACING_MM[0]) / (ROWS * SPACING_MM[1])
     assert width / height == pytest.approx(expected, rel=0.01)
 
 
-def test_a_gap_in_the_line_stays_open(stage: _Stage) -> None:
+def test_a_gap_in_the_line_stays_open(stage: Stage) -> None:
     pixels, line = _edge_image()
-    keep = np.ones(_COLUMNS, dtype=bool)
+    keep = np.ones(COLUMNS, dtype=bool)
     keep[150:200] = False
-    stage.show(
-        _view(pixels, BoneLine(line.points_px[keep], line.confidence[keep], line.peak[keep]))
-    )
-    is_line = _is_colour(_grab(stage.window.image_view), style.BONE_FOUND).any(axis=0)
+    stage.show(view(pixels, BoneLine(line.points_px[keep], line.confidence[keep], line.peak[keep])))
+    is_line = _is_colour(grab(stage.window.image_view), style.BONE_FOUND).any(axis=0)
     to_screen = stage.window.image_view.screen_from_pixel()
     left, right = (int(to_screen.map(float(u), 0.0)[0]) for u in (152, 197))
     assert not is_line[left:right].any()
     assert is_line[left - 40 : left - 10].all()
 
 
-def test_fifty_frames_later_there_is_more_of_the_cloud(stage: _Stage) -> None:
+def test_fifty_frames_later_there_is_more_of_the_cloud(stage: Stage) -> None:
     sheet_mm = _sheet_mm(60)
-    stage.show(_view(A_target_pixel=_pose(-40.0), cloud_points_mm=sheet_mm[: 40 * 10]))
+    stage.show(view(A_target_pixel=pose(-40.0), cloud_points_mm=sheet_mm[: 40 * 10]))
     scene = stage.window.scene_view
     scene.setCameraPosition(distance=120.0)
     _take_mouse(scene)
-    n_before = _is_bone_hue(_grab(scene)).sum()
+    n_before = _is_bone_hue(grab(scene)).sum()
     for n_rows in range(11, 61):
-        stage.show(_view(A_target_pixel=_pose(-40.0), cloud_points_mm=sheet_mm[: 40 * n_rows]))
-    n_after = _is_bone_hue(_grab(scene)).sum()
+        stage.show(view(A_target_pixel=pose(-40.0), cloud_points_mm=sheet_mm[: 40 * n_rows]))
+    n_after = _is_bone_hue(grab(scene)).sum()
     assert n_before > 100
     assert n_after > 2 * n_before
 
 
-def test_a_shorter_cloud_is_a_new_one(stage: _Stage) -> None:
-    stage.show(_view(cloud_points_mm=_sheet_mm(60)))
-    n_before = _is_bone_hue(_grab(stage.window.scene_view)).sum()
+def test_a_shorter_cloud_is_a_new_one(stage: Stage) -> None:
+    stage.show(view(cloud_points_mm=_sheet_mm(60)))
+    n_before = _is_bone_hue(grab(stage.window.scene_view)).sum()
     _take_mouse(stage.window.scene_view)
-    stage.show(_view(cloud_points_mm=_sheet_mm(5)))
-    n_after = _is_bone_hue(_grab(stage.window.scene_view)).sum()
+    stage.show(view(cloud_points_mm=_sheet_mm(5)))
+    n_after = _is_bone_hue(grab(stage.window.scene_view)).sum()
     assert 0 < n_after < 0.3 * n_before
 
 
-def test_rows_beyond_one_buffer_are_drawn_too(stage: _Stage) -> None:
+def test_rows_beyond_one_buffer_are_drawn_too(stage: Stage) -> None:
     """The last rows of 200,000 points, which fill three buffers and a part, are still there."""
     corner_mm = np.array((40.0, 0.0, 0.0), dtype=np.float32)
     rng = np.random.default_rng(1)
@@ -254,21 +161,21 @@ def test_rows_beyond_one_buffer_are_drawn_too(stage: _Stage) -> None:
     heap_mm[-5_000:] += corner_mm
     scene = stage.window.scene_view
     for n in (100_000, 195_000, 200_000):
-        stage.show(_view(cloud_points_mm=heap_mm[:n]))
+        stage.show(view(cloud_points_mm=heap_mm[:n]))
     scene.budget.stride = 1
-    is_bone = _is_bone_hue(_grab(scene))
+    is_bone = _is_bone_hue(grab(scene))
     columns = np.flatnonzero(is_bone.any(axis=0))
     assert scene.cloud.n_points == 200_000
     assert np.diff(columns).max() > 50  # two heaps
 
 
-def test_the_live_image_is_seen_in_the_scene_while_it_has_a_pose(stage: _Stage) -> None:
-    pixels = np.full((_ROWS, _COLUMNS), 200, dtype=np.uint8)
-    pixels[:, : _COLUMNS // 2] = 90
-    stage.show(_view(pixels, A_target_pixel=_pose()))
-    with_pose = _grab(stage.window.scene_view)
-    stage.show(_view(pixels, dropped=DropReason.NO_POSE))
-    without_pose = _grab(stage.window.scene_view)
+def test_the_live_image_is_seen_in_the_scene_while_it_has_a_pose(stage: Stage) -> None:
+    pixels = np.full((ROWS, COLUMNS), 200, dtype=np.uint8)
+    pixels[:, : COLUMNS // 2] = 90
+    stage.show(view(pixels, A_target_pixel=pose()))
+    with_pose = grab(stage.window.scene_view)
+    stage.show(view(pixels, dropped=DropReason.NO_POSE))
+    without_pose = grab(stage.window.scene_view)
 
     def n_of(rgb: NDArray[np.int_], grey: int) -> int:
         return int((np.abs(rgb - grey).max(axis=-1) <= 2).sum())
@@ -279,61 +186,63 @@ def test_the_live_image_is_seen_in_the_scene_while_it_has_a_pose(stage: _Stage) 
     assert n_of(without_pose, 200) + n_of(without_pose, 90) == 0
 
 
-def test_points_of_the_line_lie_on_the_image_in_the_scene(stage: _Stage) -> None:
+def test_points_of_the_line_lie_on_the_image_in_the_scene(stage: Stage) -> None:
     """A point back-projected from a pixel is drawn over that pixel of the textured plane."""
-    pixels = np.zeros((_ROWS, _COLUMNS), dtype=np.uint8)
+    pixels = np.zeros((ROWS, COLUMNS), dtype=np.uint8)
     pixels[90:111, 290:311] = 255
-    A_target_pixel = _pose()
+    A_target_pixel = pose()
     point_mm = apply(A_target_pixel, np.array(((300.0, 100.0, -0.1),)))
-    stage.show(_view(pixels, A_target_pixel=A_target_pixel))
-    spot = np.argwhere(_grab(stage.window.scene_view).min(axis=-1) > 250)
+    stage.show(view(pixels, A_target_pixel=A_target_pixel))
+    spot = np.argwhere(grab(stage.window.scene_view).min(axis=-1) > 250)
     _take_mouse(stage.window.scene_view)
     stage.show(
-        _view(pixels, A_target_pixel=A_target_pixel, cloud_points_mm=point_mm.astype(np.float32))
+        view(pixels, A_target_pixel=A_target_pixel, cloud_points_mm=point_mm.astype(np.float32))
     )
-    point = np.argwhere(_is_bone_hue(_grab(stage.window.scene_view)))
+    point = np.argwhere(_is_bone_hue(grab(stage.window.scene_view)))
     np.testing.assert_allclose(point.mean(axis=0), spot.mean(axis=0), atol=3.0)
 
 
-def test_the_surface_lets_the_points_on_it_show(qapp: QApplication) -> None:
+def test_the_surface_lets_the_points_on_it_show(qapp: QApplication, tmp_path: Path) -> None:
     corners = np.array([(x, 0.0, z) for x in (-30, 30) for z in (-30, 60)], dtype=np.float64)
     faces = np.array(((0, 2, 1), (1, 2, 3)), dtype=np.int32)
-    with _stage(qapp, _Session(TriangleMesh(corners, faces))) as stage:
-        stage.show(_view())
-        surface_only = _grab(stage.window.scene_view)
+    with open_stage(qapp, MadeUpSession(TriangleMesh(corners, faces)), tmp_path) as stage:
+        stage.show(view())
+        surface_only = grab(stage.window.scene_view)
         red, _, blue = np.moveaxis(surface_only, -1, 0)
         assert (blue > red + 15).sum() > 10_000
-        stage.show(_view(cloud_points_mm=_sheet_mm(60)))
-        with_points = _grab(stage.window.scene_view)
+        stage.show(view(cloud_points_mm=_sheet_mm(60)))
+        with_points = grab(stage.window.scene_view)
         changed = np.abs(with_points - surface_only).max(axis=-1) > 60
         assert changed.sum() > 1_000
 
 
-def test_a_surface_that_finds_its_place_later_is_shown_then(qapp: QApplication) -> None:
+def test_a_surface_that_finds_its_place_later_is_shown_then(
+    qapp: QApplication, tmp_path: Path
+) -> None:
     """A recorded sweep says only with its first pose that it lies in CT space."""
     corners = np.array([(x, 0.0, z) for x in (-30, 30) for z in (-30, 60)], dtype=np.float64)
     faces = np.array(((0, 2, 1), (1, 2, 3)), dtype=np.int32)
-    session = _Session()
-    with _stage(qapp, session) as stage:
-        stage.show(_view())
-        before = _grab(stage.window.scene_view)
+    session = MadeUpSession()
+    with open_stage(qapp, session, tmp_path) as stage:
+        stage.show(view())
+        before = grab(stage.window.scene_view)
         session.surface = TriangleMesh(corners, faces)
-        stage.show(_view())
-        after = _grab(stage.window.scene_view)
+        stage.show(view())
+        after = grab(stage.window.scene_view)
         assert (np.abs(after - before).max(axis=-1) > 15).sum() > 10_000
 
 
 def test_the_camera_follows_the_growing_scan_until_somebody_takes_the_mouse(
-    stage: _Stage,
+    stage: Stage,
 ) -> None:
     scene = stage.window.scene_view
-    stage.show(_view(A_target_pixel=_pose(), cloud_points_mm=_sheet_mm(10)))
+    stage.show(view(A_target_pixel=pose(), cloud_points_mm=_sheet_mm(10)))
     near_mm = scene.opts["distance"]
-    stage.show(_view(A_target_pixel=_pose(), cloud_points_mm=_sheet_mm(200)))
+    stage.show(view(A_target_pixel=pose(), cloud_points_mm=_sheet_mm(200)))
     far_mm = scene.opts["distance"]
     assert far_mm > 1.3 * near_mm
     _take_mouse(scene)
-    stage.show(_view(A_target_pixel=_pose(), cloud_points_mm=_sheet_mm(800)))
+    stage.show(view(A_target_pixel=pose(), cloud_points_mm=_sheet_mm(800)))
     assert scene.opts["distance"] == far_mm
     scene.fit_camera()
     assert scene.opts["distance"] > 1.3 * far_mm
@@ -344,7 +253,7 @@ def test_the_camera_follows_the_growing_scan_until_somebody_takes_the_mouse(
     [(Qt.MouseButton.LeftButton, True, False), (Qt.MouseButton.RightButton, False, True)],
 )
 def test_dragging_turns_or_moves_the_scene(
-    stage: _Stage, button: Qt.MouseButton, is_turned: bool, is_moved: bool
+    stage: Stage, button: Qt.MouseButton, is_turned: bool, is_moved: bool
 ) -> None:
     scene = stage.window.scene_view
     before = scene.cameraParams()
@@ -358,9 +267,9 @@ def test_dragging_turns_or_moves_the_scene(
     assert (Vector(after["center"]) != centre) == is_moved
 
 
-def test_the_whole_window_is_in_its_picture(stage: _Stage) -> None:
-    stage.show(_view(A_target_pixel=_pose(), cloud_points_mm=_sheet_mm(60)))
-    picture = _grab(stage.window)
+def test_the_whole_window_is_in_its_picture(stage: Stage) -> None:
+    stage.show(view(A_target_pixel=pose(), cloud_points_mm=_sheet_mm(60)))
+    picture = grab(stage.window)
     rows, columns = picture.shape[:2]
     left, right = picture[150:, : int(0.4 * columns)], picture[150:, int(0.45 * columns) :]
     assert (rows, columns) == (900, 1600)
@@ -369,53 +278,53 @@ def test_the_whole_window_is_in_its_picture(stage: _Stage) -> None:
     assert (picture[:110].max(axis=-1) > 180).sum() > 1_000  # the words of the status row
 
 
-def test_a_second_window_draws_too(qapp: QApplication) -> None:
-    view = _view(A_target_pixel=_pose(-40.0), cloud_points_mm=_sheet_mm(60))
+def test_a_second_window_draws_too(qapp: QApplication, tmp_path: Path) -> None:
+    shown = view(A_target_pixel=pose(-40.0), cloud_points_mm=_sheet_mm(60))
     counts = []
-    with _stage(qapp, _Session()) as first:
-        first.show(view)
-        counts.append(_is_bone_hue(_grab(first.window.scene_view)).sum())
-        with _stage(qapp, _Session()) as second:
-            second.show(view)
-            counts.append(_is_bone_hue(_grab(second.window.scene_view)).sum())
-    with _stage(qapp, _Session()) as third:
-        third.show(view)
-        counts.append(_is_bone_hue(_grab(third.window.scene_view)).sum())
+    with open_stage(qapp, MadeUpSession(), tmp_path) as first:
+        first.show(shown)
+        counts.append(_is_bone_hue(grab(first.window.scene_view)).sum())
+        with open_stage(qapp, MadeUpSession(), tmp_path) as second:
+            second.show(shown)
+            counts.append(_is_bone_hue(grab(second.window.scene_view)).sum())
+    with open_stage(qapp, MadeUpSession(), tmp_path) as third:
+        third.show(shown)
+        counts.append(_is_bone_hue(grab(third.window.scene_view)).sum())
     assert counts[0] > 300
     assert counts == [counts[0]] * 3
 
 
-def test_the_chips_say_what_the_status_says_and_do_not_move(stage: _Stage) -> None:
+def test_the_chips_say_what_the_status_says_and_do_not_move(stage: Stage) -> None:
     chips = stage.window.status_row.chips
     stage.tick(1.0)
     places = {caption: chip.geometry() for caption, chip in chips.items()}
-    assert chips["TRACKING"].reading.value == "Tracking OK"
+    assert chips["PROBE"].reading.value == "seen 100 Hz"
     assert chips["DROPPED"].reading.value == "1 no pose"
 
     stage.session.state = dataclasses.replace(
-        _RUNNING,
+        RUNNING,
         state=SessionState.DEGRADED,
         is_tracking_ok=False,
         tracking="Probe lost for 12.5 s, and nobody knows where it went",
-        n_points=12_345_678,
         image_rate_hz=float("nan"),
     )
+    stage.session.lose(0, 12.5)
     stage.tick(1.0)
     assert chips["SESSION"].reading.value == "Degraded"
-    assert chips["POINTS"].reading.value == "12,345,678"
+    assert chips["PROBE"].reading.value == "lost 12.5 s"
     assert chips["IMAGE"].reading.value == "\u2013 Hz"
     assert {caption: chip.geometry() for caption, chip in chips.items()} == places
-    assert _is_colour(_grab(chips["TRACKING"]), style.PROBLEM, tolerance=10).sum() > 100
-    assert _is_colour(_grab(chips["SESSION"]), style.WARNING, tolerance=10).sum() > 50
+    assert _is_colour(grab(chips["PROBE"]), style.PROBLEM, tolerance=10).sum() > 100
+    assert _is_colour(grab(chips["SESSION"]), style.WARNING, tolerance=10).sum() > 50
 
 
-def test_the_status_is_asked_five_times_a_second(stage: _Stage) -> None:
+def test_the_status_is_asked_five_times_a_second(stage: Stage) -> None:
     n_asked = 0
 
     def status() -> SessionStatus:
         nonlocal n_asked
         n_asked += 1
-        return _RUNNING
+        return RUNNING
 
     stage.session.status = status  # type: ignore[method-assign]
     for _ in range(100):
@@ -423,42 +332,43 @@ def test_the_status_is_asked_five_times_a_second(stage: _Stage) -> None:
     assert 4 <= n_asked <= 6
 
 
-def test_an_image_that_is_no_longer_live_says_so_and_is_dimmed(stage: _Stage) -> None:
+def test_an_image_that_is_no_longer_live_says_so_and_is_dimmed(stage: Stage) -> None:
     image_view = stage.window.image_view
 
     def scene_above_note() -> NDArray[np.int_]:
-        return _grab(stage.window.scene_view)[:-60]
+        return grab(stage.window.scene_view)[:-60]
 
-    stage.show(_view(np.full((_ROWS, _COLUMNS), 200, dtype=np.uint8), A_target_pixel=_pose()))
+    stage.show(view(np.full((ROWS, COLUMNS), 200, dtype=np.uint8), A_target_pixel=pose()))
     stage.tick(0.9 * STALE_AFTER_S)
     assert image_view.banner == ""
-    live_2d, live_3d = _grab(image_view).max(), scene_above_note().max()
+    live_2d, live_3d = grab(image_view)[300, 300].max(), scene_above_note().max()
 
+    stage.session.state = dataclasses.replace(RUNNING, image_rate_hz=0.0)
     stage.tick(2.5)
-    assert image_view.banner == "NO NEW IMAGE for 3 s"
-    stale = _grab(image_view)
+    assert image_view.banner == "NO NEW IMAGE: nothing for 3 s"
+    stale = grab(image_view)
     assert live_2d == 200
-    assert stale[400, 300].max() < 0.5 * live_2d
+    assert stale[300, 300].max() < 0.5 * live_2d
     assert _is_colour(stale, style.PROBLEM).sum() > 1_000
     assert scene_above_note().max() < 0.5 * live_3d
 
-    stage.show(_view(A_target_pixel=_pose()))
+    stage.show(view(A_target_pixel=pose()))
     assert image_view.banner == ""
 
 
-def test_a_frame_without_a_pose_says_why(stage: _Stage) -> None:
-    stage.show(_view(dropped=DropReason.POSE_GAP))
+def test_a_frame_without_a_pose_says_why(stage: Stage) -> None:
+    stage.show(view(dropped=DropReason.POSE_GAP))
     banner = stage.window.image_view.banner
     assert banner == "NO POSE: poses around it are too far apart"
-    assert _is_colour(_grab(stage.window.image_view), style.PROBLEM).sum() > 1_000
+    assert _is_colour(grab(stage.window.image_view), style.PROBLEM).sum() > 1_000
 
 
-def test_each_painted_view_is_noted_once(stage: _Stage) -> None:
-    views = [_view() for _ in range(3)]
-    for view in views:
-        stage.show(view, later_s=0.1)
+def test_each_painted_view_is_noted_once(stage: Stage) -> None:
+    views = [view() for _ in range(3)]
+    for each in views:
+        stage.show(each, later_s=0.1)
         stage.tick(0.1)
-    assert [view for view, _ in stage.session.shown] == views
+    assert [each for each, _ in stage.session.shown] == views
     assert [t_s for _, t_s in stage.session.shown] == pytest.approx([100.1, 100.3, 100.5])
 
 
@@ -472,31 +382,31 @@ def test_a_run_ends_when_told_and_leaves_its_pictures(
     qapp: QApplication, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gui_app, "_FIRST_SCREENSHOT_S", 0.0)
-    session = _Session()
+    session = MadeUpSession()
     n_ticks = 0
 
     def is_over() -> bool:
         nonlocal n_ticks
         n_ticks += 1
-        session.views.put(_view(A_target_pixel=_pose(), cloud_points_mm=_sheet_mm(n_ticks)))
+        session.views.put(view(A_target_pixel=pose(), cloud_points_mm=_sheet_mm(n_ticks)))
         return n_ticks >= 10
 
-    exit_code = run_window(
-        session, title="t", spacing_mm=_SPACING_MM, close_when=is_over, screenshots=tmp_path / "s"
-    )
+    with _desk(session, tmp_path) as desk:
+        exit_code = run_window(desk, title="t", close_when=is_over, screenshots=tmp_path / "s")
     assert exit_code == 0
     assert sorted(p.name for p in (tmp_path / "s").iterdir()) == ["window-midway.png", "window.png"]
     midway = QImage(str(tmp_path / "s" / "window-midway.png"))
     assert (midway.width(), midway.height()) == (1600, 900)
 
 
-def test_ctrl_c_closes_the_window(qapp: QApplication) -> None:
+def test_ctrl_c_closes_the_window(qapp: QApplication, tmp_path: Path) -> None:
     def interrupt() -> bool:
         os.kill(os.getpid(), signal.SIGINT)
         return False
 
     before = signal.getsignal(signal.SIGINT)
-    exit_code = run_window(_Session(), title="t", spacing_mm=_SPACING_MM, close_when=interrupt)
+    with _desk(MadeUpSession(), tmp_path) as desk:
+        exit_code = run_window(desk, title="t", close_when=interrupt)
     assert exit_code == INTERRUPTED
     assert signal.getsignal(signal.SIGINT) is before
 
@@ -504,6 +414,7 @@ def test_ctrl_c_closes_the_window(qapp: QApplication) -> None:
 @pytest.mark.parametrize("place", ["tick", "paint"])
 def test_an_error_in_a_callback_ends_the_run_and_is_logged(
     qapp: QApplication,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     place: str,
@@ -511,21 +422,22 @@ def test_an_error_in_a_callback_ends_the_run_and_is_logged(
     def fail(*args: object) -> None:
         int("no number")
 
-    session = _Session()
-    session.views.put(_view(A_target_pixel=_pose()))
-    if place == "tick":
-        monkeypatch.setattr(session, "status", fail)
-    else:
-        monkeypatch.setattr("navapp.gui.gl_items.PlaneItem.paint", fail)
-    exit_code = run_window(session, title="t", spacing_mm=_SPACING_MM)
+    session = MadeUpSession()
+    session.views.put(view(A_target_pixel=pose()))
+    with _desk(session, tmp_path) as desk:
+        if place == "tick":
+            monkeypatch.setattr(session, "status", fail)
+        else:
+            monkeypatch.setattr("navapp.gui.gl_items.PlaneItem.paint", fail)
+        exit_code = run_window(desk, title="t")
     assert exit_code == FAILED
     assert "no number" in caplog.text
 
 
-def test_work_is_measured_for_each_tick(stage: _Stage) -> None:
+def test_work_is_measured_for_each_tick(stage: Stage) -> None:
     start_s = time.thread_time()
     for _ in range(5):
-        stage.show(_view(), later_s=0.1)
+        stage.show(view(), later_s=0.1)
     assert len(stage.bridge.work_s) >= 5
     assert 0.0 < sum(stage.bridge.work_s) < time.thread_time() - start_s + 1.0
 

@@ -75,10 +75,23 @@ def test_a_sweep_that_was_undone_takes_no_image_that_was_still_under_way():
     assert live.n_images == 1
 
 
+def test_a_scene_that_was_moved_or_emptied_begins_a_new_volume():
+    live, new = volume(), volume()
+    live.insert(PIXELS, place(0.0), 1, generation=0)
+    live.insert(PIXELS, place(40.0), 2, generation=1)
+    new.insert(PIXELS, place(40.0), 2)
+    assert live.n_images == 1
+    np.testing.assert_array_equal(live.gathered(1).grey(), new.gathered().grey())
+    assert live.gathered(2) is None
+
+
 def test_nothing_to_save_is_told():
     empty = volume()
     assert empty.gathered() is None
     assert "no image was inserted" in empty.problem
+    empty.insert(PIXELS, place(0.0), 1)  # one who saves too early loses nothing
+    assert empty.gathered() is not None
+    assert (empty.n_images, empty.problem) == (1, None)
 
 
 @pytest.mark.parametrize("trouble", ["region", "memory"])

@@ -16,9 +16,23 @@ def test_networks_keep_the_size_of_the_image(arch: str) -> None:
     assert network(torch.zeros(2, 1, 32, 64)).shape == (2, 1, 32, 64)
 
 
-def test_the_first_network_is_small() -> None:
-    network = build_network("depthwise-unet-16")
-    assert sum(p.numel() for p in network.parameters()) == 207_745
+@pytest.mark.parametrize(
+    ("arch", "n_weights"), [("depthwise-unet-16", 207_745), ("half-unet-32", 202_436)]
+)
+def test_own_networks_are_small(arch: str, n_weights: int) -> None:
+    network = build_network(arch)
+    assert sum(p.numel() for p in network.parameters()) == n_weights
+
+
+def test_the_network_of_half_resolution_tells_neighbouring_pixels_apart() -> None:
+    """One bright pixel moves the answer of its own place, not only of its block of four."""
+    torch.manual_seed(0)
+    network = build_network("half-unet-32").eval()
+    image = torch.zeros(1, 1, 32, 32)
+    image[..., 16, 17] = 1.0
+    with torch.no_grad():
+        block = network(image)[0, 0, 16:18, 16:18]
+    assert len(torch.unique(block)) == 4
 
 
 def test_unknown_name_is_refused_with_the_known_ones() -> None:

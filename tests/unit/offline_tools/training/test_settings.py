@@ -144,20 +144,16 @@ def test_presets_are_what_was_published() -> None:
     assert paper.settings.optimiser.betas == (0.9, 0.999)
 
 
-def test_first_preset_is_what_the_shipped_network_was_trained_with() -> None:
+def test_default_preset_is_what_the_shipped_network_was_trained_with() -> None:
     """Against the contract inside the network that was exported then."""
     from inference.contract import read_contract
 
     root = Path(__file__).resolve().parents[4]
-    shipped = read_contract(root / "inference/models/bone_unet_small.onnx")
-    contract, settings = PRESETS["first"].contract, PRESETS["first"].settings
-    for part in ("arch", "input", "normalisation", "output", "geometry"):
-        assert getattr(contract, part) == getattr(shipped, part)
-    then = shipped.provenance["settings"]
-    assert then["learning_rate"] == settings.optimiser.learning_rate
-    assert then["weight_decay"] == settings.optimiser.weight_decay
-    for name in ("batch_size", "ema_decay"):
-        assert then[name] == getattr(settings, name)
+    shipped = read_contract(root / "inference/models/bone_half_unet.onnx")
+    preset = PRESETS["default"]
+    for part in ("arch", "input", "normalisation", "output", "geometry", "line"):
+        assert getattr(preset.contract, part) == getattr(shipped, part)
+    assert shipped.provenance["settings"] == preset.settings.model_dump(mode="json")
 
 
 def test_settings_do_not_bring_torch() -> None:

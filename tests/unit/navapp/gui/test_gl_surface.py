@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from navapp.gui.gl_items import vertex_normals
+from navapp.gui.gl_surface import vertex_normals
 from recon.surface import TriangleMesh
 
 _OCTAHEDRON = np.concatenate((np.eye(3), -np.eye(3)))

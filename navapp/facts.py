@@ -1,0 +1,37 @@
+"""What the window shows beside the pictures: one frozen look at the desk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from navapp.alarms import Alarm
+from navapp.insertion import Hold
+from navapp.navigation import Guidance
+from navapp.state import SessionStatus, StreamState, ToolState
+from navapp.surface_watch import SurfaceState
+from navapp.takes import TakeState
+from tracking.replay import ReplayState
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """One look. `free_gb` is the disk that recordings go to; `replay_speed` is set while the
+    images are a recording's, `replay` while it is this window that plays it."""
+
+    status: SessionStatus
+    alarm: Alarm | None
+    tools: tuple[ToolState, ...]
+    streams: tuple[StreamState, ...]
+    holds: tuple[Hold, ...]
+    sweep: int
+    take: TakeState
+    free_gb: float
+    speed_mm_per_s: float
+    recommended_mm_per_s: float
+    surface: SurfaceState | None
+    guidance: Guidance | None
+    plan_name: str
+    replay: ReplayState | None
+    replay_speed: str | None
+    busy: str
+    message: str

@@ -1,0 +1,154 @@
+"""Every action in one table: menus, buttons, keys and the key sheet are made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from PySide6.QtGui import QAction, QKeySequence
+from PySide6.QtWidgets import QWidget
+
+from navapp.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class ActionSpec:
+    """`name` is what settings call it. `needs_hold`: destructive, the key is held for a second."""
+
+    name: str
+    text: str
+    key: str
+    menu: str
+    needs_hold: bool = False
+    is_checkable: bool = False
+
+
+ACTIONS: tuple[ActionSpec, ...] = (
+    ActionSpec("record", "Record", "F9", "Session", is_checkable=True),
+    ActionSpec("freeze", "Freeze", "Space", "Session", is_checkable=True),
+    ActionSpec("insert", "Insert points", "I", "Session", is_checkable=True),
+    ActionSpec("mark", "Mark", "M", "Session"),
+    ActionSpec("snapshot", "Snapshot", "S", "Session"),
+    ActionSpec("undo", "Undo sweep", "Ctrl+Z", "Session"),
+    ActionSpec("clear", "Clear", "Delete", "Session", needs_hold=True),
+    ActionSpec("save", "Save everything", "Ctrl+S", "Session"),
+    ActionSpec("save_all", "Save with mesh and volume", "Ctrl+Shift+S", "Session"),
+    ActionSpec("open", "Open...", "Ctrl+O", "Session"),
+    ActionSpec("quit", "Close", "Ctrl+Q", "Session"),
+    ActionSpec("prepare", "Prepare", "1", "Step"),
+    ActionSpec("register", "Register", "2", "Step"),
+    ActionSpec("scan", "Scan", "3", "Step"),
+    ActionSpec("review", "Review", "4", "Step"),
+    ActionSpec("fit", "Fit camera to the scene", "Home", "View"),
+    ActionSpec("follow", "Camera follows the probe", "V", "View", is_checkable=True),
+    ActionSpec("view_a", "From anterior", "Shift+A", "View"),
+    ActionSpec("view_p", "From posterior", "Shift+P", "View"),
+    ActionSpec("view_l", "From left", "Shift+L", "View"),
+    ActionSpec("view_r", "From right", "Shift+R", "View"),
+    ActionSpec("view_s", "From superior", "Shift+S", "View"),
+    ActionSpec("view_i", "From inferior", "Shift+I", "View"),
+    ActionSpec("colours", "Next colours of the CT", "C", "View"),
+    ActionSpec("overlay", "Bone line and CT outline", "O", "View", is_checkable=True),
+    ActionSpec("fainter", "Overlay fainter", "Ctrl+Down", "View"),
+    ActionSpec("stronger", "Overlay stronger", "Ctrl+Up", "View"),
+    ActionSpec("flip_x", "Flip display left-right", "X", "View", is_checkable=True),
+    ActionSpec("flip_y", "Flip display up-down", "Y", "View", is_checkable=True),
+    ActionSpec("full_screen", "Full screen", "F11", "View", is_checkable=True),
+    ActionSpec("play", "Play or pause", "P", "Replay"),
+    ActionSpec("step", "Step", ".", "Replay"),
+    ActionSpec("back", "Back 2 s", "Left", "Replay"),
+    ActionSpec("forward", "Forward 2 s", "Right", "Replay"),
+    ActionSpec("slower", "Slower", "-", "Replay"),
+    ActionSpec("faster", "Faster", "+", "Replay"),
+    ActionSpec("loop", "Loop", "L", "Replay", is_checkable=True),
+    ActionSpec("touch", "Take landmark", "T", "Register"),
+    ActionSpec("fit_landmarks", "Fit landmarks", "Ctrl+L", "Register"),
+    ActionSpec("refine", "Refine with the surface", "Ctrl+R", "Register"),
+    ActionSpec("accept", "Accept registration", "Ctrl+Return", "Register"),
+    ActionSpec("redo", "Register anew", "Ctrl+D", "Register"),
+    ActionSpec("plan", "Load target or line...", "Ctrl+T", "Navigation"),
+    ActionSpec("target", "Target at the image's middle", "G", "Navigation"),
+    ActionSpec("no_plan", "Forget the target", "Ctrl+G", "Navigation"),
+    ActionSpec("keys", "Keys", "F1", "Help"),
+    ActionSpec("settings", "Settings", "F2", "Help", is_checkable=True),
+    ActionSpec("log", "Log", "F3", "Help", is_checkable=True),
+    ActionSpec("about", "About navapp", "F4", "Help"),
+)
+
+# Which side of the body each of these looks from.
+PRESET_ACTIONS = {f"view_{side.lower()}": side for side in "APLRSI"}
+
+
+def remapped(keys: Mapping[str, str]) -> tuple[ActionSpec, ...]:
+    """The table with other keys for some actions.
+
+    Raises
+    ------
+    ConfigError : an action that does not exist, a key that is none, or a key with two actions.
+    """
+    names = {spec.name for spec in ACTIONS}
+    problems = [f"window.keys.{name} is not an action" for name in keys if name not in names]
+    for name, key in keys.items():
+        if key and not QKeySequence(key).toString():
+            problems.append(f"window.keys.{name} = {key!r} is not a key")
+    specs = tuple(replace(spec, key=keys.get(spec.name, spec.key)) for spec in ACTIONS)
+    seen: dict[str, str] = {}
+    for spec in specs:
+        key = QKeySequence(spec.key).toString()
+        if key and key in seen:
+            problems.append(f"{key} is the key of {seen[key]} and of {spec.name}")
+        seen[key] = spec.name
+    if problems:
+        raise ConfigError("; ".join(problems))
+    return specs
+
+
+class ActionBook:
+    """The QActions of a window, by name; `do` maps names to what happens.
+
+    Actions that need a hold have no shortcut: `HoldKeys` watches their key.
+    """
+
+    def __init__(self, owner: QWidget, specs: tuple[ActionSpec, ...] = ACTIONS) -> None:
+        self.specs = {spec.name: spec for spec in specs}
+        self._actions: dict[str, QAction] = {}
+        for spec in specs:
+            action = QAction(spec.text, owner)
+            action.setCheckable(spec.is_checkable)
+            if not spec.needs_hold:
+                action.setShortcut(QKeySequence(spec.key))
+            action.setAutoRepeat(False)
+            owner.addAction(action)  # keys work with the menu bar hidden, too
+            self._actions[spec.name] = action
+
+    def __getitem__(self, name: str) -> QAction:
+        return self._actions[name]
+
+    def connect(self, do: Mapping[str, Callable[[], object]]) -> None:
+        """Say what each action does; every one of the table must be there.
+
+        Raises
+        ------
+        KeyError : naming an action that nothing was said about.
+        """
+        for name, action in self._actions.items():
+            action.triggered.connect(_without_state(do[name]))
+
+    def menus(self) -> dict[str, list[QAction]]:
+        """The actions by menu, in the order of the table."""
+        result: dict[str, list[QAction]] = {}
+        for name, spec in self.specs.items():
+            result.setdefault(spec.menu, []).append(self._actions[name])
+        return result
+
+    def show_checked(self, name: str, is_on: bool) -> None:
+        """Let a checkable action show the state of what it switches."""
+        if self._actions[name].isChecked() != is_on:
+            self._actions[name].setChecked(is_on)
+
+
+def _without_state(do: Callable[[], object]) -> Callable[[bool], None]:
+    def run(is_checked: bool = False) -> None:
+        do()
+
+    return run

@@ -1,0 +1,171 @@
+"""The big buttons under the views, made from the table of actions: text, and the key below it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from PySide6.QtCore import QRectF, QSize, Qt, QTimer
+from PySide6.QtGui import QColor, QKeyEvent, QKeySequence, QMouseEvent, QPainter, QPaintEvent
+from PySide6.QtWidgets import QAbstractButton, QHBoxLayout, QSizePolicy, QWidget
+
+from navapp.gui import style
+from navapp.gui.actions import ActionBook, ActionSpec
+from navapp.gui.doors import reports_errors
+
+BIG_BUTTONS = ("record", "freeze", "undo", "mark", "snapshot", "clear")
+HOLD_S = 1.0
+
+_HEIGHT_PX = 76
+_HOLD_TICK_MS = 30
+_LIT = {"record": style.PROBLEM, "freeze": style.WARNING}
+_LIT_TEXTS = {"record": "Stop", "freeze": "Go on"}
+
+
+class BigButton(QAbstractButton):
+    """A button for a finger in a glove. One that needs a hold fills while it is held.
+
+    Parameters
+    ----------
+    press : called on a click, or after the hold
+    """
+
+    def __init__(self, spec: ActionSpec, press: Callable[[], object]) -> None:
+        super().__init__()
+        self.spec = spec
+        self.is_lit = False
+        self.note = ""
+        self._press = press
+        self._t_down_s: float | None = None
+        self._timer = QTimer(self)
+        self._timer.setInterval(_HOLD_TICK_MS)
+        self._timer.timeout.connect(self._advance)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # the space key belongs to Freeze
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setToolTip(f"{spec.text} ({self.key_text})")
+        self.setAccessibleName(spec.text)
+
+    @property
+    def key_text(self) -> str:
+        """The key, and whether to hold it."""
+        key = QKeySequence(self.spec.key).toString(QKeySequence.SequenceFormat.NativeText)
+        return f"hold {key}" if self.spec.needs_hold else key
+
+    def sizeHint(self) -> QSize:
+        return QSize(160, _HEIGHT_PX)
+
+    def show_state(self, is_lit: bool, note: str = "") -> None:
+        """Light the button up, and say `note` instead of its key."""
+        if (is_lit, note) != (self.is_lit, self.note):
+            self.is_lit, self.note = is_lit, note
+            self.update()
+
+    def begin_hold(self) -> None:
+        """The finger, or the key, went down."""
+        if self._t_down_s is None:
+            self._t_down_s = time.perf_counter()
+            self._timer.start()
+            self.update()
+
+    def end_hold(self) -> None:
+        """It went up again."""
+        self._t_down_s = None
+        self._timer.stop()
+        self.update()
+
+    @property
+    def held_share(self) -> float:
+        """How much of the hold is done, 0 to 1."""
+        if self._t_down_s is None:
+            return 0.0
+        return min(1.0, (time.perf_counter() - self._t_down_s) / HOLD_S)
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        super().mousePressEvent(event)
+        if self.spec.needs_hold:
+            self.begin_hold()
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        is_click = self.isDown() and self.rect().contains(event.position().toPoint())
+        super().mouseReleaseEvent(event)
+        if self.spec.needs_hold:
+            self.end_hold()
+        elif is_click:
+            self._press()
+
+    @reports_errors
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(Qt.PenStyle.NoPen)
+        lit = _LIT.get(self.spec.name, style.SKIN)
+        painter.setBrush(QColor(lit if self.is_lit else style.PANEL))
+        painter.drawRoundedRect(self.rect(), 8, 8)
+        if self.held_share > 0.0:
+            painter.setBrush(QColor(style.PROBLEM))
+            painter.drawRoundedRect(
+                QRectF(0.0, 0.0, self.width() * self.held_share, self.height()), 8, 8
+            )
+        elif self.underMouse() and not self.is_lit:
+            painter.setBrush(QColor(255, 255, 255, 14))
+            painter.drawRoundedRect(self.rect(), 8, 8)
+        text = _LIT_TEXTS.get(self.spec.name, self.spec.text) if self.is_lit else self.spec.text
+        painter.setPen(QColor(style.BACKGROUND if self.is_lit else style.TEXT))
+        painter.setFont(style.font(style.LARGE_PX, is_bold=True))
+        middle = Qt.AlignmentFlag.AlignCenter
+        painter.drawText(QRectF(0, 8, self.width(), 34), middle, text)
+        painter.setPen(QColor(style.BACKGROUND if self.is_lit else style.MUTED))
+        painter.setFont(style.font(style.SMALL_PX))
+        painter.drawText(QRectF(0, 42, self.width(), 26), middle, self.note or self.key_text)
+        painter.end()
+
+    def _advance(self) -> None:
+        if self.held_share >= 1.0:
+            self.end_hold()
+            self._press()
+        self.update()
+
+
+class ButtonBar(QWidget):
+    """The buttons of `BIG_BUTTONS`, in that order."""
+
+    def __init__(self, book: ActionBook) -> None:
+        super().__init__()
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(style.GAP_PX)
+        self.buttons = {
+            name: BigButton(book.specs[name], book[name].trigger) for name in BIG_BUTTONS
+        }
+        for button in self.buttons.values():
+            layout.addWidget(button)
+
+
+class HoldKeys:
+    """Lets the key of a button that needs a hold do what a finger on it does."""
+
+    def __init__(self, buttons: dict[str, BigButton]) -> None:
+        self._buttons = {
+            QKeySequence(button.spec.key).toString(): button
+            for button in buttons.values()
+            if button.spec.needs_hold
+        }
+        self._held: tuple[int, BigButton] | None = None
+
+    def pressed(self, event: QKeyEvent) -> bool:
+        """A key went down; True where it is one of ours."""
+        button = self._buttons.get(QKeySequence(event.keyCombination()).toString())
+        if button is None:
+            return False
+        if not event.isAutoRepeat():
+            self._held = event.key(), button
+            button.begin_hold()
+        return True
+
+    def released(self, event: QKeyEvent) -> bool:
+        """A key went up; True where it is one of ours. Its modifiers may have gone before."""
+        if event.isAutoRepeat() or self._held is None or event.key() != self._held[0]:
+            return False
+        self._held[1].end_hold()
+        self._held = None
+        return True

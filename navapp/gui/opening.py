@@ -1,0 +1,161 @@
+"""What a file does that is opened or dropped on the window; and connecting anew."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from navapp.config import Settings, load_settings
+from navapp.desk import Desk
+from navapp.errors import ConfigError
+from navapp.journal import Event, read_events
+from navapp.navigation import Plan, load_plan
+from navapp.registering import load_landmarks
+from navapp.replay_server import visible_spans_s
+from navapp.session import Session
+from navapp.session_folder import SavedSession, crashed_session, read_session, saved_sessions
+from navapp.starter import Started, Starter
+
+_SWEEPS = (".mcap", ".mha", ".nrrd")
+_SURFACES = (".stl", ".ply", ".obj")
+
+
+class Opening:
+    """Begins the next session with other settings, files or a recording; the old one is stopped.
+
+    Parameters
+    ----------
+    settings : of the session that runs
+    on_taken_over : called when another session runs
+    on_plan : called with a plan that was opened
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        settings: Settings,
+        root: Path,
+        on_taken_over: Callable[[], None],
+        on_plan: Callable[[Plan | None], None],
+    ) -> None:
+        self.settings = settings
+        self.root = root
+        self.problem = ""
+        self.events: tuple[Event, ...] = ()  # of the session that is replayed
+        self.visible_s: tuple[tuple[float, float], ...] = ()
+        if desk.replay is not None:
+            self.visible_s = visible_spans_s(desk.replay.sweep)
+        self._desk = desk
+        self._starter = Starter(root)
+        self._on_taken_over, self._on_plan = on_taken_over, on_plan
+        self._stopping: list[threading.Thread] = []
+
+    @property
+    def busy(self) -> str:
+        """What is being done, in words; empty where nothing is."""
+        return "loading the session ..." if self._starter.is_busy else ""
+
+    def connect(self, settings: Settings) -> None:
+        """Begin a live session with these settings."""
+        self.problem, self.events, self.visible_s = "", (), ()
+        self.settings = settings
+        self._starter.live(settings)
+
+    def open(self, path: Path) -> None:
+        """A recording or a session's folder is replayed; other files change what runs.
+
+        Raises
+        ------
+        ConfigError, TrackingError : what the file is not, in one line.
+        """
+        self.problem = ""
+        suffix = path.suffix.lower()
+        if not path.exists():
+            raise ConfigError(f"{path}: no such file")
+        if path.is_dir() and (path / "session.json").exists():
+            self._open_session(path)
+        elif path.name in ("report.json", "session.json", "events.jsonl"):
+            self._open_session(path.parent)
+        elif path.is_dir() or suffix in _SWEEPS:
+            self._replay(self.settings, path, ())
+        elif suffix == ".onnx":
+            self.connect(_changed(self.settings, "model", path=path))
+        elif suffix in _SURFACES:
+            self.connect(_changed(self.settings, "geometry", ct=(path,)))
+        elif suffix == ".toml":
+            self._open_toml(path)
+        elif suffix in (".json", ".xml"):
+            self.connect(_changed(self.settings, "geometry", calibration=path))
+        else:
+            raise ConfigError(
+                f"{path.name}: cannot be opened, expected a recording, a session, a model, a "
+                "surface, a calibration or a plan"
+            )
+
+    def poll(self) -> None:
+        """Take over the session that was built, if one was; five times a second."""
+        self._stopping = [thread for thread in self._stopping if thread.is_alive()]
+        outcome = self._starter.poll()
+        if isinstance(outcome, Started):
+            self._take_over(outcome)
+        elif isinstance(outcome, str):
+            self.problem = self._desk.message = outcome
+
+    def sessions(self) -> tuple[SavedSession, ...]:
+        """Those that can be opened, the newest first; not the one that runs."""
+        here = self._desk.folder.path.resolve()
+        return tuple(s for s in saved_sessions(self.root) if s.folder.resolve() != here)
+
+    def crashed(self) -> SavedSession | None:
+        """What a crash left in the folders beside this session's."""
+        return crashed_session(self.root)
+
+    def close(self) -> None:
+        """Wait for what is under way."""
+        self._starter.close()
+        for thread in self._stopping:
+            thread.join()
+
+    def _open_session(self, folder: Path) -> None:
+        saved = read_session(folder)
+        if not saved.recordings:
+            raise ConfigError(f"{folder}: no recording in it, so there is nothing to replay")
+        profile = folder / "session.toml"
+        settings = load_settings(profile, {}) if profile.exists() else self.settings
+        self._replay(settings, saved.recordings[-1], read_events(folder))
+
+    def _replay(self, settings: Settings, sweep: Path, events: tuple[Event, ...]) -> None:
+        self.events = events
+        self._starter.replay(settings, sweep)
+
+    def _open_toml(self, path: Path) -> None:
+        text = path.read_text(encoding="utf-8", errors="replace")
+        if "[plan]" in text:
+            self._on_plan(load_plan(path))
+        elif "[[landmark]]" in text:
+            for name, ct_mm in load_landmarks(path):
+                self._desk.registering.add(name, ct_mm)
+        elif "[registration]" in text and "[probe]" not in text:
+            self.connect(_changed(self.settings, "geometry", registration=path))
+        elif "[probe]" in text:
+            self.connect(_changed(self.settings, "geometry", calibration=path))
+        else:
+            self.connect(load_settings(path, {}))
+
+    def _take_over(self, started: Started) -> None:
+        old = self._desk.session
+        self._desk.take_over(started.session, started.folder, started.replay)
+        if started.replay is not None:
+            self.visible_s = visible_spans_s(started.replay.sweep)
+        if isinstance(old, Session):  # a network that takes its time may end in the background
+            thread = threading.Thread(target=old.stop, name="stop session")
+            thread.start()
+            self._stopping.append(thread)
+        started.session.start()
+        self._on_taken_over()
+
+
+def _changed(settings: Settings, section: str, **values: object) -> Settings:
+    part = getattr(settings, section).model_copy(update=values)
+    return settings.model_copy(update={section: part})

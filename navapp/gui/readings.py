@@ -1,0 +1,147 @@
+"""What each chip of the status row says: a value, a mark with colour and shape, and a sentence."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+
+from navapp.facts import Facts
+from navapp.gui import style
+from navapp.gui.words import DROP_SENTENCES, drop_word
+from navapp.state import SessionState, SessionStatus, ToolState
+
+DASH = "\u2013"
+_LOW_DISK_GB = 5.0
+_SLOW_MS = 200.0
+
+
+class Level(Enum):
+    """How a chip is marked; each has its own shape, for those who see no colour."""
+
+    PLAIN = style.TEXT
+    OFF = style.MUTED
+    OK = style.OK
+    WARNING = style.WARNING
+    PROBLEM = style.PROBLEM
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a chip says: a value, its mark, and more for the mouse pointer."""
+
+    value: str
+    level: Level = Level.PLAIN
+    tooltip: str = ""
+
+
+# Caption and share of the row's width: no chip moves or grows with its content.
+CHIPS: dict[str, int] = {
+    "SESSION": 11,
+    "IMAGE": 9,
+    "PROBE": 12,
+    "REFERENCE": 12,
+    "MODEL": 12,
+    "END-TO-END P95": 10,
+    "DROPPED": 12,
+    "RECORDING": 13,
+}
+
+_STATE_LEVELS = {
+    SessionState.IDLE: Level.OFF,
+    SessionState.CONNECTING: Level.WARNING,
+    SessionState.RUNNING: Level.OK,
+    SessionState.DEGRADED: Level.WARNING,
+    SessionState.STOPPING: Level.OFF,
+    SessionState.FAILED: Level.PROBLEM,
+}
+
+
+def readings(facts: Facts) -> dict[str, Reading]:
+    """What each chip of `CHIPS` says."""
+    status = facts.status
+    return {
+        "SESSION": Reading(
+            status.state.value.capitalize(), _STATE_LEVELS[status.state], status.detail
+        ),
+        "IMAGE": _image(status),
+        "PROBE": _tool(facts.tools[:1], facts),
+        "REFERENCE": _tool(facts.tools[1:2], facts),
+        "MODEL": _model(status),
+        "END-TO-END P95": _end_to_end(status.end_to_end_p95_ms),
+        "DROPPED": _dropped(status),
+        "RECORDING": _recording(facts),
+    }
+
+
+def _image(status: SessionStatus) -> Reading:
+    if math.isnan(status.image_rate_hz):
+        return Reading(f"{DASH} Hz", Level.OFF, "No image has come yet")
+    level = Level.OK if status.image_rate_hz > 0.0 else Level.PROBLEM
+    if status.misfit is not None:
+        return Reading("misfit", Level.PROBLEM, status.misfit)
+    return Reading(f"{number(status.image_rate_hz)} Hz", level, "Images received per second")
+
+
+def _tool(tools: tuple[ToolState, ...], facts: Facts) -> Reading:
+    """One stream on the way of the pose; with a single stream there is no reference to lose."""
+    if not tools:
+        if facts.tools:
+            return Reading("not needed", Level.OFF, f"All in {facts.tools[0].stream}")
+        return Reading("none yet", Level.OFF, facts.status.tracking)
+    tool = tools[0]
+    rate_hz = next((s.rate_hz for s in facts.streams if s.name == tool.stream), math.nan)
+    if not tool.is_visible:
+        return Reading(f"lost {tool.age_s:.1f} s", Level.PROBLEM, f"{tool.stream} is silent")
+    if not facts.status.is_tracking_ok:
+        return Reading("unusable", Level.PROBLEM, facts.status.tracking)
+    return Reading(f"seen {rate_hz:.0f} Hz", Level.OK, f"{tool.stream}: poses per second")
+
+
+def _model(status: SessionStatus) -> Reading:
+    provider = status.provider.removesuffix("ExecutionProvider").replace("Tensorrt", "TensorRT")
+    tooltip = f"Median time of the network. {status.provider_reason}"
+    return Reading(f"{provider} {number(status.infer_p50_ms)} ms", tooltip=tooltip)
+
+
+def _end_to_end(p95_ms: float) -> Reading:
+    tooltip = "From the image's arrival to the screen, 95 of 100"
+    if math.isnan(p95_ms):
+        return Reading(f"{DASH} ms", Level.OFF, tooltip)
+    return Reading(f"{p95_ms:.0f} ms", Level.OK if p95_ms <= _SLOW_MS else Level.WARNING, tooltip)
+
+
+def _dropped(status: SessionStatus) -> Reading:
+    reasons = {reason: n for reason, n in status.skipped.items() if n}
+    received = f"{status.n_processed} of {status.n_received} images gave their points."
+    if not reasons:
+        return Reading("0", tooltip=received)
+    lines = [received, *(f"{n}: {DROP_SENTENCES[reason]}" for reason, n in reasons.items())]
+    largest = max(reasons, key=lambda reason: reasons[reason])
+    n_others = sum(reasons.values()) - reasons[largest]
+    others = f" +{n_others}" if n_others else ""
+    return Reading(f"{reasons[largest]} {drop_word(largest)}{others}", tooltip="\n".join(lines))
+
+
+def _recording(facts: Facts) -> Reading:
+    take = facts.take
+    disk = f"{facts.free_gb:.0f} GB"
+    if take.problem is not None:
+        return Reading("failed", Level.PROBLEM, take.problem)
+    if take.is_recording:
+        # The dot stands for the recording, not for a fault: its word is beside it.
+        return Reading(f"REC {clock_time(take.elapsed_s)}", Level.OK, f"{disk} free")
+    level = Level.WARNING if facts.free_gb < _LOW_DISK_GB else Level.OFF
+    return Reading(f"off {DASH} {disk}", level, f"{disk} free; {take.number} recorded")
+
+
+def number(value: float) -> str:
+    """Three digits, a dash where nothing was measured."""
+    if math.isnan(value):
+        return DASH
+    return f"{value:.1f}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def clock_time(seconds: float) -> str:
+    """Minutes and seconds."""
+    return f"{int(seconds) // 60:02d}:{int(seconds) % 60:02d}"

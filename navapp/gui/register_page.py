@@ -1,0 +1,67 @@
+"""Step 2: landmarks touched or picked, then the surface; what speaks for it; accept or redo."""
+
+from __future__ import annotations
+
+from PySide6.QtWidgets import QPushButton
+
+from navapp.gui.actions import ActionBook
+from navapp.gui.panel import Panel, fill, label, table
+from navapp.registering import Registering
+
+
+class RegisterPage(Panel):
+    """Shows `Registering`; what it does goes through the actions."""
+
+    def __init__(self, book: ActionBook) -> None:
+        super().__init__("Register")
+        self.column.addWidget(
+            label(
+                "Landmarks of the CT: click them on the bone in 3D, or load their file. Then find "
+                "each on the patient: hold the stylus on it, or click it in the live image.",
+                "muted",
+            )
+        )
+        self.load_button = QPushButton("Load landmarks...")
+        self.column.addWidget(self.load_button)
+        self.landmarks = table(("Landmark", "In CT (mm)", "On the patient"))
+        self.column.addWidget(self.landmarks, 2)
+        self.hint = label()
+        self.column.addWidget(self.hint)
+        self.add_buttons(book["touch"], book["redo"])
+        self.add_buttons(book["fit_landmarks"], book["refine"])
+        self.column.addWidget(label("Residuals", "muted"))
+        self.residuals = label("none yet")
+        self.column.addWidget(self.residuals)
+        self.problem = label("", "problem")
+        self.column.addWidget(self.problem)
+        self.column.addStretch(1)
+        self.add_buttons(book["accept"])
+
+    def show_registering(self, registering: Registering, problem: str, frame: str) -> None:
+        """Follow the landmarks and the residuals."""
+        rows = []
+        errors = iter(() if registering.start is None else registering.start.errors_mm)
+        for mark in registering.landmarks:
+            place = ", ".join(f"{x:.1f}" for x in mark.ct_mm)
+            found = "not yet" if mark.reference_mm is None else "found"
+            if mark.reference_mm is not None and (error_mm := next(errors, None)) is not None:
+                found = f"found, {error_mm:.2f} mm off"
+            rows.append((mark.name, place, found))
+        fill(self.landmarks, rows)
+        self.hint.setText(_hint(registering, frame))
+        self.residuals.setText("\n".join(registering.lines()) or "none yet")
+        self.problem.setText(problem)
+
+
+def _hint(registering: Registering, frame: str) -> str:
+    """The next thing to do."""
+    if registering.T_ct_reference is not None:
+        return "Refine with the surface, accept, or register anew."
+    if frame == "ct":
+        return "The scene is in CT space already."
+    k = registering.next_to_find
+    if not registering.landmarks:
+        return "No landmarks yet."
+    if k is not None and registering.n_found < 3:
+        return f"Next: find {registering.landmarks[k].name} on the patient."
+    return f"{registering.n_found} found: fit them, or find more."

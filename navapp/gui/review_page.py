@@ -1,0 +1,106 @@
+"""Step 4: sweeps on and off, marks, distances, undo, saving, and other sessions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QListWidget, QListWidgetItem
+
+from navapp.facts import Facts
+from navapp.gui.actions import ActionBook
+from navapp.gui.panel import Panel, label
+from navapp.gui.readings import DASH
+from navapp.journal import Event
+from navapp.session_folder import SavedSession
+
+
+class ReviewPage(Panel):
+    """`on_hidden` is called with the sweeps that are switched off, `on_open` with a session."""
+
+    def __init__(self, book: ActionBook) -> None:
+        super().__init__("Review")
+        self.on_hidden: Callable[[frozenset[int]], None] | None = None
+        self.on_open: Callable[[SavedSession], None] | None = None
+        self.column.addWidget(label("Sweeps that are shown", "muted"))
+        self.sweeps = QListWidget()
+        self.sweeps.itemChanged.connect(self._changed)
+        self.column.addWidget(self.sweeps, 2)
+        self.add_buttons(book["undo"])
+        self.column.addWidget(label("Marks", "muted"))
+        self.marks = QListWidget()
+        self.column.addWidget(self.marks, 2)
+        self.distances = label()
+        self.column.addWidget(self.distances)
+        self.add_buttons(book["save"])
+        self.add_buttons(book["save_all"])
+        self.column.addWidget(label("Sessions; a double click opens one", "muted"))
+        self.sessions = QListWidget()
+        self.sessions.itemDoubleClicked.connect(self._open)
+        self.column.addWidget(self.sessions, 2)
+        for box in (self.sweeps, self.marks, self.sessions):
+            box.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._saved: tuple[SavedSession, ...] = ()
+
+    def show_sweeps(self, counts: Mapping[int, int], hidden: frozenset[int]) -> None:
+        """A line per sweep with its number of points, checked where it is shown."""
+        self.sweeps.blockSignals(True)
+        while self.sweeps.count() > len(counts):
+            self.sweeps.takeItem(self.sweeps.count() - 1)
+        for k, (sweep, n) in enumerate(sorted(counts.items())):
+            if k == self.sweeps.count():
+                self.sweeps.addItem(QListWidgetItem())
+            item = self.sweeps.item(k)
+            text = f"sweep {sweep}: {n:,} points"
+            if item.text() != text:
+                item.setText(text)
+            item.setData(Qt.ItemDataRole.UserRole, sweep)
+            state = Qt.CheckState.Unchecked if sweep in hidden else Qt.CheckState.Checked
+            if item.checkState() != state:
+                item.setCheckState(state)
+        self.sweeps.blockSignals(False)
+
+    def show_marks(self, events: tuple[Event, ...]) -> None:
+        """The marks, newest last."""
+        marks = [event for event in events if event.kind == "mark"]
+        for event in marks[self.marks.count() :]:
+            place = "" if event.place_mm is None else ", ".join(f"{x:.1f}" for x in event.place_mm)
+            self.marks.addItem(f"{event.text}   {event.t_s:.1f} s   {place}")
+
+    def show_facts(self, facts: Facts) -> None:
+        """The distances in words."""
+        surface = facts.surface
+        if surface is None or math.isnan(surface.median_mm):
+            self.distances.setText(f"Distance to CT: {DASH}")
+            return
+        self.distances.setText(
+            f"Distance to CT: median {surface.median_mm:.2f} mm\n"
+            f"Covered: {100.0 * surface.seen_fraction:.0f} % of the CT surface"
+        )
+
+    def show_sessions(self, sessions: tuple[SavedSession, ...]) -> None:
+        """What can be opened."""
+        if sessions != self._saved:
+            self._saved = sessions
+            self.sessions.clear()
+            self.sessions.addItems([session.line for session in sessions])
+
+    def forget(self) -> None:
+        """Another session begins."""
+        self.marks.clear()
+        self.sweeps.clear()
+
+    def _changed(self, item: QListWidgetItem) -> None:
+        items = (self.sweeps.item(k) for k in range(self.sweeps.count()))
+        hidden = frozenset(
+            int(each.data(Qt.ItemDataRole.UserRole))
+            for each in items
+            if each.checkState() is Qt.CheckState.Unchecked
+        )
+        if self.on_hidden is not None:
+            self.on_hidden(hidden)
+
+    def _open(self, item: QListWidgetItem) -> None:
+        if self.on_open is not None:
+            self.on_open(self._saved[self.sessions.row(item)])

@@ -1,0 +1,118 @@
+"""Builds the next session in the background, so that a window goes on while a model is loaded."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from inference.errors import InferenceError
+from navapp.config import ServerSettings, Settings
+from navapp.equipment import load_equipment
+from navapp.errors import NavappError
+from navapp.feeds import LiveFeed
+from navapp.replay_server import ReplayServer
+from navapp.session import Session, SessionMode
+from navapp.session_folder import SessionFolder
+from recon.errors import ReconError
+from tracking.errors import TrackingError
+from tracking.sequences import open_sweep
+
+_EXPECTED = (NavappError, InferenceError, ReconError, TrackingError, OSError)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A session that is ready to begin, with what belongs to it."""
+
+    session: Session
+    folder: SessionFolder
+    replay: ReplayServer | None
+
+
+class Starter:
+    """One start at a time; `poll` gives what became of it, once.
+
+    Parameters
+    ----------
+    root : the folder in which each session gets one
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._thread: threading.Thread | None = None
+        self._outcome: Started | str | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a session is being built."""
+        return self._thread is not None
+
+    def live(self, settings: Settings) -> None:
+        """Build a session with the settings' server."""
+        self._start(settings, None)
+
+    def replay(self, settings: Settings, sweep: Path) -> None:
+        """Build a session that receives a recorded sweep from a server of our own."""
+        self._start(settings, sweep)
+
+    def poll(self) -> Started | str | None:
+        """The session, or why there is none; None while it is being built, or nothing is."""
+        if self._thread is None or self._thread.is_alive():
+            return None
+        self._thread.join()
+        self._thread = None
+        outcome, self._outcome = self._outcome, None
+        return outcome
+
+    def close(self) -> None:
+        """Wait for what is being built, and let it go."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if isinstance(self._outcome, Started) and self._outcome.replay is not None:
+            self._outcome.replay.close()
+
+    def _start(self, settings: Settings, sweep: Path | None) -> None:
+        if self._thread is not None:
+            return
+        self._thread = threading.Thread(
+            target=self._build, args=(settings, sweep), name="start session"
+        )
+        self._thread.start()
+
+    def _build(self, settings: Settings, sweep: Path | None) -> None:
+        try:
+            self._outcome = _built(settings, sweep, self.root)
+        except _EXPECTED as error:
+            self._outcome = str(error)
+
+
+def next_folder(root: Path) -> Path:
+    """A folder of its own for a session that begins now."""
+    path = root / datetime.now().strftime("run-%Y%m%d-%H%M%S")
+    k = 1
+    while path.exists():
+        k += 1
+        path = path.with_name(f"{path.name.partition('_')[0]}_{k}")
+    return path
+
+
+def _built(settings: Settings, sweep: Path | None, root: Path) -> Started:
+    equipment = load_equipment(settings, sweep)
+    folder = SessionFolder(next_folder(root), "" if sweep is None else sweep.name)
+    replay = None
+    server = settings.server
+    if sweep is not None:
+        replay = ReplayServer(open_sweep(sweep))
+        server = ServerSettings(port=replay.port)
+    feed = LiveFeed(
+        server,
+        until_closed=False,
+        gives_up=False,
+        more_servers=settings.more_servers if sweep is None else (),
+    )
+    session = Session(settings, equipment, feed, SessionMode(is_live=True, has_window=True))
+    session.warm_up()
+    return Started(session, folder, replay)

@@ -1,0 +1,244 @@
+"""A session by keys alone, as docs/first-session.md tells it: from the start to what it leaves."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication
+
+from inference.postprocess import BoneLine
+from navapp.config import Settings, WindowSettings
+from navapp.gui.actions import ACTIONS, remapped
+from navapp.gui.app import close_window, open_window
+from navapp.gui.main_window import MainWindow
+from navapp.gui.steps import Step
+from navapp.journal import read_events
+from navapp.session_folder import SessionFolder, crashed_session, read_session
+from tests.support.desks import MadeUpSession, Stage, open_stage, pose, view
+from tests.support.screens import running, wait_until
+from tracking.sequences import open_sweep
+
+_KEYS = Qt.Key
+
+
+@pytest.fixture
+def stage(qapp: QApplication, tmp_path: Path) -> Iterator[Stage]:
+    with open_stage(qapp, MadeUpSession(), tmp_path) as result:
+        yield result
+
+
+def _activate(window: MainWindow) -> None:
+    """What a window manager does; Xvfb has none, and keys go to the active window."""
+    window.activateWindow()
+    window.setFocus()
+    QTest.qWait(50)
+
+
+def _fill(stage: Stage, n: int = 50) -> None:
+    """One sweep's points, straight into the scene."""
+    u = np.arange(float(n))
+    line = BoneLine(np.column_stack((8 * u, 6 * u)), *2 * [np.ones(n, dtype=np.float32)])
+    stage.session.scene.insert(line, pose(float(stage.session.scene.sweep)), "ct", (320, 400))
+
+
+def test_a_session_by_keys_from_start_to_export(qapp: QApplication, tmp_path: Path) -> None:
+    with running(tmp_path) as (desk, window, _):
+        folder = desk.folder.path
+        _activate(window)
+
+        def press(
+            key: Qt.Key, modifier: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier
+        ) -> None:
+            QTest.keyClick(window, key, modifier)
+            QTest.qWait(250)
+
+        assert wait_until(lambda: desk.session.scene.n_voxels > 500)
+        press(_KEYS.Key_1)
+        assert window.step is Step.PREPARE
+        assert window.prepare_page.streams.item(0, 0).text() == "Image"
+        press(_KEYS.Key_3)
+        press(_KEYS.Key_F9)
+        assert desk.takes.state.is_recording
+        press(_KEYS.Key_M)
+        press(_KEYS.Key_S)
+        press(_KEYS.Key_Space)
+        press(_KEYS.Key_Space)
+        assert wait_until(lambda: len(desk.session.scene.sweep_counts()) == 2)
+        press(_KEYS.Key_F9)
+        press(_KEYS.Key_Space)
+        n_before = desk.session.scene.n_voxels
+        press(_KEYS.Key_Z, Qt.KeyboardModifier.ControlModifier)
+        assert desk.session.scene.n_voxels < n_before
+        assert list(desk.session.scene.sweep_counts()) == [1]
+        press(_KEYS.Key_4)
+        assert window.step is Step.REVIEW
+        press(_KEYS.Key_S, Qt.KeyboardModifier.ControlModifier)
+        assert wait_until(lambda: "saved" in desk.message, 30.0), desk.message
+
+    names = {path.name for path in folder.iterdir()}
+    assert {"report.json", "cloud.ply", "session.toml", "events.jsonl"} <= names
+    assert {"recording-001.mcap", "snapshot-001.png"} <= names
+    report = json.loads((folder / "report.json").read_text())
+    assert report["recordings"] == ["recording-001.mcap"]
+    kinds = [event.kind for event in read_events(folder)]
+    assert kinds.count("mark") == 1
+    assert [k for k in kinds if k in ("record", "undo")] == ["record", "undo"]
+    assert open_sweep(folder / "recording-001.mcap").n_images > 5
+    assert read_session(folder).is_closed
+
+
+def test_a_saved_session_is_opened_again_and_sought(qapp: QApplication, tmp_path: Path) -> None:
+    with running(tmp_path / "first") as (desk, window, _):
+        assert wait_until(lambda: desk.session.scene.n_voxels > 100)
+        window.book["record"].trigger()
+        QTest.qWait(1500)
+        window.book["mark"].trigger()
+        QTest.qWait(500)
+        window.book["record"].trigger()
+        window.book["save"].trigger()
+        assert wait_until(lambda: "saved" in desk.message, 30.0)
+        folder, before = desk.folder.path, desk.session
+        window.dropped.emit(str(folder))
+        assert wait_until(lambda: desk.session is not before, 30.0), desk.message
+        assert wait_until(lambda: window.image_view.picture.watermark.startswith("REPLAY"))
+        assert wait_until(lambda: desk.session.scene.n_voxels > 100)
+        content = window.replay_bar.timeline.content
+        assert len(content.marks_s) == 1
+        assert content.visible_s
+        window.book["play"].trigger()
+        assert desk.replay is not None
+        assert desk.replay.state.is_paused
+        window.replay_bar.timeline.sought.emit(0.5)
+        assert desk.replay.state.position_s == pytest.approx(0.5, abs=0.01)
+        window.book["faster"].trigger()
+        assert desk.replay.state.speed == 2.0
+
+
+def test_the_window_is_closed_and_opened_on_a_running_session(
+    qapp: QApplication, tmp_path: Path
+) -> None:
+    with running(tmp_path) as (desk, window, _):
+        assert wait_until(lambda: desk.session.scene.n_voxels > 100)
+        window.close()
+        n_then = desk.session.scene.n_voxels
+        assert wait_until(lambda: desk.session.scene.n_voxels > n_then)
+        second, _ = open_window(desk, title="again")
+        assert wait_until(lambda: second.scene_view.cloud.n_points > n_then)
+        close_window(second)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("cloud.ply", "ply", "no triangle could be read"),
+        ("plan.toml", "[plan]\ntarget_ct_mm = [1, 2]", "expected three numbers"),
+        ("notes.docx", "x", "cannot be opened"),
+        ("broken.mcap", "x", "broken.mcap"),
+        ("net.onnx", "x", "net.onnx"),
+    ],
+)
+def test_a_bad_file_is_told_and_changes_nothing(
+    stage: Stage, tmp_path: Path, name: str, content: str, said: str
+) -> None:
+    path = tmp_path / name
+    path.write_text(content)
+    calibration = tmp_path / "calibration.toml"
+    calibration.write_text("[probe]\nA_probe_pixel = [[0.1,0,0,0],[0,0.1,0,0],[0,0,1,0],[0,0,0,1]]")
+    before = stage.session
+    stage.window.dropped.emit(str(path))
+
+    def is_told() -> bool:
+        stage.tick(0.3)
+        return said in stage.desk.message or "calibration" in stage.desk.message
+
+    assert wait_until(is_told), stage.desk.message
+    assert stage.desk.session is before
+
+
+def test_clear_needs_its_key_held_for_a_second(stage: Stage) -> None:
+    _fill(stage)
+    QTest.keyPress(stage.window, _KEYS.Key_Delete)
+    QTest.qWait(300)
+    QTest.keyRelease(stage.window, _KEYS.Key_Delete)
+    QTest.qWait(900)
+    assert stage.session.scene.n_voxels == 50
+    QTest.keyPress(stage.window, _KEYS.Key_Delete)
+    QTest.qWait(1300)
+    QTest.keyRelease(stage.window, _KEYS.Key_Delete)
+    assert stage.session.scene.n_voxels == 0
+
+
+def test_a_sweep_that_is_switched_off_is_not_drawn_and_not_lost(stage: Stage) -> None:
+    _fill(stage)
+    stage.do("insert")
+    stage.do("insert")
+    _fill(stage)
+    scene = stage.session.scene
+    stage.do("review")
+    stage.show(view(A_target_pixel=pose(), cloud_points_mm=scene.first_points_mm))
+    assert stage.window.scene_view.cloud.n_points == 100
+    stage.window.review_page.sweeps.item(0).setCheckState(Qt.CheckState.Unchecked)
+    stage.show(view(A_target_pixel=pose(), cloud_points_mm=scene.first_points_mm))
+    assert stage.window.scene_view.cloud.n_points == 50
+    assert scene.n_voxels == 100
+
+
+def test_other_keys_do_what_the_settings_say(qapp: QApplication, tmp_path: Path) -> None:
+    settings = Settings(window=WindowSettings(keys={"mark": "F7"}))
+    with open_stage(qapp, MadeUpSession(settings=settings), tmp_path) as stage:
+        _activate(stage.window)
+        QTest.keyClick(stage.window, _KEYS.Key_M)
+        assert len(stage.desk.journal.of_kind("mark")) == 0
+        QTest.keyClick(stage.window, _KEYS.Key_F7)
+        assert len(stage.desk.journal.of_kind("mark")) == 1
+        assert stage.window.button_bar.buttons["mark"].key_text == "F7"
+
+
+def test_no_two_actions_share_a_key() -> None:
+    assert remapped({}) == ACTIONS
+
+
+def test_settings_are_checked_as_they_are_typed_and_saved(stage: Stage, tmp_path: Path) -> None:
+    drawer = stage.window.settings_drawer
+    port = drawer.edits["server", "port"]
+    port.setText("99999999")
+    assert port.property("is_wrong")
+    assert "server.port" in drawer.problems.text()
+    assert not drawer.apply_button.isEnabled()
+    port.setText("18999")
+    assert drawer.problems.text() == ""
+    drawer.save_profile(tmp_path / "profile.toml")
+    saved = tomllib.loads((tmp_path / "profile.toml").read_text())
+    assert saved["server"]["port"] == 18999
+
+
+def test_a_click_on_a_chip_plots_its_last_minute(stage: Stage) -> None:
+    for _ in range(5):
+        stage.show(view(A_target_pixel=pose()), later_s=0.3)
+    chip = stage.window.status_row.chips["IMAGE"]
+    QTest.mouseClick(chip, Qt.MouseButton.LeftButton)
+    plot = stage.bridge.plots["IMAGE"]
+    t_s, rates_hz = plot._history.curve("image rate")
+    assert len(t_s) == 5
+    assert set(rates_hz) == {20.0}
+    plot.close()
+
+
+def test_what_a_crash_left_is_found_and_a_closed_session_is_not(tmp_path: Path) -> None:
+    for name in ("closed", "crashed"):
+        folder = SessionFolder(tmp_path / name, name)
+        folder.begin()
+    SessionFolder(tmp_path / "closed", "closed").close()
+    state = tmp_path / "crashed" / "session.json"
+    fields = json.loads(state.read_text())
+    state.write_text(json.dumps({**fields, "pid": 2**22 - 3}))
+    found = crashed_session(tmp_path)
+    assert found is not None
+    assert found.folder.name == "crashed"

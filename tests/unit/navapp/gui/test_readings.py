@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from navapp.facts import Facts
+from navapp.gui.gauges import gauge_readings
+from navapp.gui.readings import CHIPS, Level, readings
+from navapp.state import DropReason, SessionState, SessionStatus, StreamState, ToolState
+from navapp.takes import TakeState
+
+_NAN = float("nan")
+
+_RUNNING = SessionStatus(
+    state=SessionState.RUNNING,
+    detail="",
+    image_rate_hz=19.96,
+    pose_rate_hz=120.4,
+    is_tracking_ok=True,
+    tracking="tracking OK",
+    provider="CPUExecutionProvider",
+    provider_reason="CUDA: no driver",
+    infer_p50_ms=11.26,
+    end_to_end_p95_ms=48.2,
+    n_received=135,
+    n_processed=131,
+    skipped={DropReason.POSE_INVALID: 3, DropReason.SUPERSEDED: 1, DropReason.HELD: 0},
+    n_points=84210,
+    frame="ct",
+)
+_FACTS = Facts(
+    status=_RUNNING,
+    alarm=None,
+    tools=(
+        ToolState("ProbeToTracker", "Probe", 0.01, True),
+        ToolState("ReferenceToTracker", "Reference", 2.0, False),
+    ),
+    streams=(StreamState("ProbeToTracker", "pose", 100.0),),
+    holds=(),
+    sweep=3,
+    take=TakeState(True, 1, 62.0, None),
+    free_gb=212.0,
+    speed_mm_per_s=30.0,
+    recommended_mm_per_s=20.0,
+    surface=None,
+    guidance=None,
+    plan_name="",
+    replay=None,
+    replay_speed=None,
+    busy="",
+    message="",
+)
+
+
+def test_every_chip_says_what_is_so() -> None:
+    values = {caption: reading.value for caption, reading in readings(_FACTS).items()}
+    assert list(values) == list(CHIPS)
+    assert values == {
+        "SESSION": "Running",
+        "IMAGE": "20.0 Hz",
+        "PROBE": "seen 100 Hz",
+        "REFERENCE": "lost 2.0 s",
+        "MODEL": "CPU 11.3 ms",
+        "END-TO-END P95": "48 ms",
+        "DROPPED": "3 pose invalid +1",
+        "RECORDING": "REC 01:02",
+    }
+
+
+def test_nothing_measured_is_a_dash_and_not_a_number() -> None:
+    status = replace(_RUNNING, image_rate_hz=_NAN, infer_p50_ms=_NAN, end_to_end_p95_ms=_NAN)
+    chips = readings(replace(_FACTS, status=status, tools=()))
+    assert chips["IMAGE"].value == "\u2013 Hz"
+    assert chips["MODEL"].value == "CPU \u2013 ms"
+    assert chips["END-TO-END P95"].level is Level.OFF
+    assert chips["PROBE"].value == "none yet"
+
+
+def test_a_recording_that_failed_says_why() -> None:
+    take = TakeState(False, 1, 0.0, "recording ended: no space")
+    chip = readings(replace(_FACTS, take=take))["RECORDING"]
+    assert (chip.level, chip.tooltip) == (Level.PROBLEM, "recording ended: no space")
+
+
+@pytest.mark.parametrize(
+    ("state", "level"),
+    [
+        (SessionState.RUNNING, Level.OK),
+        (SessionState.DEGRADED, Level.WARNING),
+        (SessionState.FAILED, Level.PROBLEM),
+        (SessionState.IDLE, Level.OFF),
+    ],
+)
+def test_the_state_has_its_level(state: SessionState, level: Level) -> None:
+    chip = readings(replace(_FACTS, status=replace(_RUNNING, state=state, detail="why")))["SESSION"]
+    assert (chip.level, chip.tooltip) == (level, "why")
+
+
+@pytest.mark.parametrize(("speed", "word"), [(19.0, "good"), (30.0, "fast"), (41.0, "too fast")])
+def test_the_speed_has_a_word(speed: float, word: str) -> None:
+    assert gauge_readings(replace(_FACTS, speed_mm_per_s=speed))["SPEED"].word == word
