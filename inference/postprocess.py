@@ -33,12 +33,14 @@ class BoneLine:
     `peak` (N,) float32 is the highest probability that the network gave in that run; a point that
     was filled into a gap has the probability found there, below the contract's threshold.
     `confidence` (N,) float32 is what the contract makes of it: the share of such points that were
-    right when the network was judged, or the peak itself.
+    right when the network was judged, or the peak itself. `apex_px` (u, v) is where the rays of a
+    curved array meet, None where the scan lines are image columns.
     """
 
     points_px: NDArray[np.float64]
     confidence: NDArray[np.float32]
     peak: NDArray[np.float32]
+    apex_px: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,8 @@ def bone_line(
     fill_peaks(probability, plan.network_from_pixel(points_px), peak)
     shown = peak.astype(np.float32)
     confidence = shown if contract.confidence is None else contract.confidence(shown)
-    return BoneLine(points_px, confidence, shown)
+    apex_px = None if spec.apex_mm is None else (scan.start_px[0, 0], scan.start_px[0, 1])
+    return BoneLine(points_px, confidence, shown, apex_px)
 
 
 def _chosen(

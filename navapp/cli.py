@@ -247,6 +247,7 @@ def replay(
 def reconstruct(
     sweep: Annotated[Path, typer.Argument(help="Recorded sweep.")],
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
+    config: Annotated[Path | None, typer.Option(help="Settings (TOML).")] = None,
     poses: PosesOption = "original",
     model: ModelOption = None,
     provider: ProviderOption = None,
@@ -262,7 +263,7 @@ def reconstruct(
     from tracking.sequences import open_sweep
 
     prepare_folder(out)
-    settings = _settings(None, model, ct, calibration, registration, provider)
+    settings = _settings(config, model, ct, calibration, registration, provider)
     source = open_sweep(sweep, poses=poses)
     if source.n_images == 0:
         raise ConfigError(f"{sweep}: holds no images, so there is nothing to reconstruct")

@@ -74,6 +74,13 @@ class ModelSettings(_Section):
     """auto: the first of TensorRT, CUDA and CPU that can be had."""
 
 
+class InferenceSettings(_Section):
+    """What of the bone line goes into the cloud."""
+
+    line_support: bool = True
+    """Leave out what the lines of the half second before do not bear out; it stays in the image."""
+
+
 class GeometrySettings(_Section):
     """Files that put a pixel at its place, and the cloud's resolution."""
 
@@ -83,6 +90,17 @@ class GeometrySettings(_Section):
     roi_px: tuple[int, int, int, int] | None = None
     """Part of the image that is ultrasound: column, row, width, height. None: the calibration's."""
     voxel_size_mm: Positive = 0.5
+
+
+class VolumeSettings(_Section):
+    """The images themselves as a volume, `volume.mha` beside the cloud."""
+
+    live: bool = False
+    """True: images are compounded while they come."""
+    spacing_mm: Positive = 0.5
+    interpolation: Literal["nearest", "linear"] = "nearest"
+    compounding: Literal["latest", "maximum", "mean"] = "mean"
+    fill_holes: bool = False
 
 
 class ResultSettings(_Section):
@@ -114,7 +132,9 @@ class Settings(_Section):
     streams: StreamSettings = StreamSettings()
     matching: MatchingSettings = MatchingSettings()
     model: ModelSettings = ModelSettings()
+    inference: InferenceSettings = InferenceSettings()
     geometry: GeometrySettings = GeometrySettings()
+    volume: VolumeSettings = VolumeSettings()
     results: ResultSettings = ResultSettings()
     window: WindowSettings = WindowSettings()
 

@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from inference.errors import OutputError
+from inference.line_support import LineSupport
 from inference.postprocess import BoneLine
 from navapp.channels import Sink, Source
 from navapp.equipment import Equipment
 from navapp.latency import LatencyLog, Stage
+from navapp.live_volume import LiveVolume
 from navapp.matching import Match, PoseMatcher
 from navapp.scene import Scene
 from navapp.state import DropReason, LiveView
@@ -38,6 +40,7 @@ class Pipeline:
 
     `equipment` may be replaced between two frames by one with another network. `note_output` hears
     of each image whether the network's output was of use: None, or what was wrong with it.
+    Without `support` all of a line goes into the cloud; without `volume` there is none.
     """
 
     equipment: Equipment
@@ -47,6 +50,8 @@ class Pipeline:
     latency: LatencyLog
     max_age_s: float | None
     note_output: Callable[[str | None], None]
+    support: LineSupport | None = None
+    volume: LiveVolume | None = None
 
     def infer_frames(self, frames: Source[ImageFrame], masks: Sink[SegmentedFrame]) -> None:
         """Worker: images in, bone lines out. A line that finds no room is a superseded image."""
@@ -61,10 +66,12 @@ class Pipeline:
     def reconstruct_frames(
         self, masks: Source[SegmentedFrame], publish: Callable[[LiveView], None]
     ) -> None:
-        """Worker: bone lines in, points into the cloud, the newest state out."""
+        """Worker: bone lines in, points into the cloud, the newest state out; then the volume."""
         for segmented in masks:
             with self._counted_if_it_fails():
-                publish(self.integrate(segmented))
+                view = self.integrate(segmented)
+                publish(view)
+            self._compound(view)
 
     def segment(self, frame: ImageFrame) -> SegmentedFrame:
         """Crop, resample, run the network, and find the line in the image's own pixels."""
@@ -89,17 +96,28 @@ class Pipeline:
         return segmented
 
     def integrate(self, segmented: SegmentedFrame) -> LiveView:
-        """Match the pose, back-project the line, grow the cloud."""
+        """Match the pose, keep what is borne out, back-project it, grow the cloud."""
         t_start_s = time.perf_counter()
         match = self.matcher.match(segmented.frame)
         t_matched_s = time.perf_counter()
         self.latency.add(Stage.MATCH, t_start_s, t_matched_s)
+        line = self._borne_out(segmented)
         if isinstance(match, DropReason):
             return self._dropped(segmented, match)
-        return self._inserted(segmented, match, t_matched_s)
+        return self._inserted(segmented, line, match, t_matched_s)
 
-    def _inserted(self, segmented: SegmentedFrame, match: Match, t_matched_s: float) -> LiveView:
-        frame, line = segmented.frame, segmented.line
+    def _borne_out(self, segmented: SegmentedFrame) -> BoneLine:
+        """What the lines before bear out; lines without a pose count as seen before, too."""
+        line = segmented.line
+        if self.support is None:
+            return line
+        spacing_mm = self.equipment.calibration.spacing_mm
+        return self.support.borne_out(line, spacing_mm, segmented.frame.stamps.t_match_s)
+
+    def _inserted(
+        self, segmented: SegmentedFrame, line: BoneLine, match: Match, t_matched_s: float
+    ) -> LiveView:
+        frame = segmented.frame
         A_target_pixel = match.T_target_probe @ self.equipment.calibration.A_probe_pixel
         if not self.scene.is_inserting:
             A_scene_pixel, _ = self.scene.place(A_target_pixel, match.target)
@@ -107,12 +125,13 @@ class Pipeline:
         A_scene_pixel = self.scene.insert(
             line, A_target_pixel, match.target, frame.pixels.shape, frame.stamps.t_match_s
         )
+        self.tally.points_left_out(len(segmented.line.points_px) - len(line.points_px))
         t_integrated_s = time.perf_counter()
         self.latency.add(Stage.RECONSTRUCT, t_matched_s, t_integrated_s)
         self.tally.image_processed(t_integrated_s)
         return LiveView(
             frame=frame,
-            line=line,
+            line=segmented.line,
             A_target_pixel=A_scene_pixel,
             dropped=None,
             cloud_points_mm=self.scene.first_points_mm,
@@ -120,6 +139,12 @@ class Pipeline:
             cloud_undone=self.scene.undone,
             cloud_generation=self.scene.generation,
         )
+
+    def _compound(self, view: LiveView) -> None:
+        """Put an image whose points are in the cloud into the volume; nobody waits for that."""
+        if self.volume is not None and view.dropped is None and view.A_target_pixel is not None:
+            pixels, generation = view.frame.pixels, view.cloud_generation
+            self.volume.insert(pixels, view.A_target_pixel, self.scene.newest_sweep, generation)
 
     def _dropped(
         self, segmented: SegmentedFrame, reason: DropReason, A_scene_pixel: Matrix | None = None

@@ -29,20 +29,27 @@ from recon.metrics import distance_stats, points_to_cloud
 from recon.point_cloud import CloudSnapshot
 from recon.section import visible_line
 from recon.surface import TriangleMesh
+from recon.volume import FreehandVolume
+from recon.volume_io import write_volume
+from tracking.errors import WriteError
 
 _PACKAGES = ("navapp", "numpy", "numba", "scipy", "onnxruntime-gpu", "open3d", "PySide6-Essentials")
 
+
+VOLUME = "volume.mha"
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A session's outcome: the cloud, each voxel's distance to CT (mm, or None), the report."""
+    """A session's outcome: the cloud, each voxel's distance to CT (mm, or None), the report, and
+    the volume where one was asked for and something is in it."""
 
     cloud: CloudSnapshot
     distance_mm: NDArray[np.float64] | None
     report: dict[str, Any]
+    volume: FreehandVolume | None = None
 
 
 def conclude(session: Session, *, startup_s: float, is_complete: bool) -> Result:
@@ -51,6 +58,7 @@ def conclude(session: Session, *, startup_s: float, is_complete: bool) -> Result
     surface = session.surface
     to_ct = session.scene.to_ct
     distance_mm = None if to_ct is None else to_ct.distances_mm(cloud.points_mm)
+    volume = None if session.volume is None else session.volume.gathered(session.scene.generation)
     report = {
         "frame": session.scene.frame,
         "frames": _frames(session),
@@ -58,6 +66,7 @@ def conclude(session: Session, *, startup_s: float, is_complete: bool) -> Result
         "image_lag_s": session.equipment.image_lag_s,
         "points": len(cloud.points_mm),
         "points_per_frame": _points_per_frame(session),
+        "points_not_supported": session.tally.n_points_left_out,
         "voxel_size_mm": session.scene.voxel_size_mm,
         "latency_ms": {stage.value: _latency(session, stage) for stage in Stage},
         "rate_hz": _rates(session),
@@ -67,6 +76,7 @@ def conclude(session: Session, *, startup_s: float, is_complete: bool) -> Result
         "coverage": {
             "seen_fraction": None if surface is None else seen_fraction(surface, cloud.points_mm)
         },
+        "volume": _volume(session, volume),
         "provider": session.equipment.segmenter.session.provider,
         "provider_reason": session.equipment.segmenter.session.provider_reason,
         "model": _model(session),
@@ -82,7 +92,7 @@ def conclude(session: Session, *, startup_s: float, is_complete: bool) -> Result
     }
     if session.failure is not None:
         report["failure"] = str(session.failure)
-    return Result(cloud, distance_mm, _without_nan(report))
+    return Result(cloud, distance_mm, _without_nan(report), volume)
 
 
 def prepare_folder(folder: Path) -> None:
@@ -133,10 +143,13 @@ def write_results(result: Result, session: Session, folder: Path) -> None:
         (folder / "session.toml").write_text(_session_toml(session), encoding="utf-8")
         cloud = folder / "cloud.ply"
         write_cloud_ply(cloud, result.cloud, session.scene.frame, result.distance_mm)
+        if result.volume is not None and session.volume is not None:
+            grey = result.volume.grey(fills_holes=session.volume.fills_holes)
+            write_volume(folder / VOLUME, grey, result.volume.grid, session.scene.frame)
     except OSError as error:
         where = error.filename or folder
         raise SessionError(f"{where}: cannot be written: {error.strerror}") from None
-    except ReconError as error:
+    except (ReconError, WriteError) as error:
         raise SessionError(str(error)) from None
 
 
@@ -155,6 +168,8 @@ def summary(report: Mapping[str, Any]) -> str:
         *(f"network    {_swap_line(swap)}" for swap in report["model_swaps"]),
         *(f"warning    {sentence}" for sentence in report["warnings"]),
     ]
+    if report["volume"] is not None:
+        lines.append(f"volume     {_volume_line(report['volume'])}")
     recording = report["recording"]
     if recording is not None:
         lines.append(f"recording  {recording['n_messages']} messages in {recording['file']}")
@@ -178,6 +193,18 @@ def summary(report: Mapping[str, Any]) -> str:
 def _swap_line(swap: Mapping[str, Any]) -> str:
     outcome = "took over" if swap["problem"] is None else f"not used: {swap['problem']}"
     return f"{swap['name']} {outcome} (at {swap['t_s']:.1f} s)"
+
+
+def _volume_line(volume: Mapping[str, Any]) -> str:
+    if volume["file"] is None:
+        return f"not saved: {volume['problem']}"
+    size = "x".join(str(n) for n in volume["size_voxels"])
+    parts = [f"{size} voxels of {volume['spacing_mm']:g} mm from {volume['images']} images"]
+    if volume["images_left_out"]:
+        parts.append(f"{volume['images_left_out']} left out for lack of time")
+    if volume["problem"]:
+        parts.append(volume["problem"])
+    return "; ".join(parts)
 
 
 def _frames(session: Session) -> dict[str, Any]:
@@ -250,6 +277,22 @@ def _visible_ct_mm(session: Session, surface: TriangleMesh) -> NDArray[np.float6
         line = visible_line(surface, placed.A_scene_pixel, placed.image_size_px)
         seen.append(back_project(line.points_px, placed.A_scene_pixel))
     return np.concatenate(seen)
+
+
+def _volume(session: Session, volume: FreehandVolume | None) -> dict[str, Any] | None:
+    """What `volume.mha` holds, or why there is none; None where none was asked for."""
+    live = session.volume
+    if live is None:
+        return None
+    return {
+        "file": VOLUME if volume else None,
+        "problem": live.problem,
+        "images": live.n_images,
+        "images_left_out": live.n_left_out,
+        "size_voxels": list(volume.grid.size_voxels) if volume else None,
+        "spacing_mm": session.settings.volume.spacing_mm,
+        "seen_fraction": volume.seen_fraction() if volume else None,
+    }
 
 
 def _model(session: Session) -> dict[str, str]:

@@ -81,8 +81,7 @@ class Scene:
         """
         A_scene_pixel, frame = self.place(A_target_pixel, target)
         points_mm = back_project(line.points_px, A_scene_pixel)
-        # The beam runs along the image's columns, away from the transducer.
-        towards_probe = -A_scene_pixel[:3, 1] / np.linalg.norm(A_scene_pixel[:3, 1])
+        towards_probe = _towards_probe(line, points_mm, A_scene_pixel)
         height, width = image_shape
         with self._lock:
             if not self._is_inserting:
@@ -112,6 +111,12 @@ class Scene:
             A_reference_pixel = A_target_pixel
             return self._registration.T_ct_reference @ A_reference_pixel, "ct"
         return A_target_pixel, target
+
+    @property
+    def newest_sweep(self) -> int:
+        """Number of the sweep that the newest image went into, 0 before there is one."""
+        with self._lock:
+            return self._sweep_starts[-1][0] if self._sweep_starts else 0
 
     @property
     def is_inserting(self) -> bool:
@@ -279,6 +284,16 @@ class Scene:
     def snapshot(self) -> CloudSnapshot:
         """The cloud now; insertion goes on while it is copied."""
         return self._cloud.snapshot()
+
+
+def _towards_probe(
+    line: BoneLine, points_mm: NDArray[np.float64], A_scene_pixel: Matrix
+) -> NDArray[np.float64]:
+    """Unit vectors against the beam, (3,) where it runs along the image's columns, or (N, 3)."""
+    if line.apex_px is None:
+        return -A_scene_pixel[:3, 1] / np.linalg.norm(A_scene_pixel[:3, 1])
+    towards_mm = back_project(np.array((line.apex_px,)), A_scene_pixel) - points_mm
+    return towards_mm / np.linalg.norm(towards_mm, axis=1, keepdims=True)
 
 
 def _placed_frame(row: NDArray[np.float64]) -> PlacedFrame:

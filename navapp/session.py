@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from inference.line_support import LineSupport
 from navapp.channels import BoundedQueue, FullPolicy, LatestSlot
 from navapp.config import Settings, StreamSettings
 from navapp.equipment import Equipment
@@ -23,6 +24,7 @@ from navapp.errors import SessionError, StreamError
 from navapp.feeds import Feed
 from navapp.insertion import InsertionGate
 from navapp.latency import LatencyLog, Stage
+from navapp.live_volume import LiveVolume
 from navapp.matching import PoseMatcher
 from navapp.model_swap import ModelSwapper
 from navapp.pipeline import Pipeline, SegmentedFrame
@@ -110,6 +112,11 @@ class Session:
         self.scene = Scene(
             settings.geometry.voxel_size_mm, equipment.registration, equipment.surface
         )
+        self.volume = (
+            LiveVolume(settings.volume, equipment, is_live=mode.is_live)
+            if settings.volume.live
+            else None
+        )
         self.gate = InsertionGate(self.scene)
         self.on_raw: Callable[[RawMessage], None] | None = None  # a second listener, as a recorder
         self.failure: Exception | None = None
@@ -142,6 +149,8 @@ class Session:
             self.latency,
             matching.max_age_s if mode.is_live else None,
             self._note_output,
+            LineSupport() if settings.inference.line_support else None,
+            self.volume,
         )
         self._swapper = ModelSwapper(settings.model.provider, equipment, self._install)
         self._streams = StreamWatch(settings.streams)
@@ -188,6 +197,8 @@ class Session:
     def warm_up(self) -> None:
         """Compile and run everything once, so that the first real frame meets its budget."""
         warm_up(self.equipment)
+        if self.volume is not None:
+            self.volume.warm_up()
 
     def start(self) -> None:
         """Connect; results go out from here on, where the settings ask for it."""
@@ -250,6 +261,8 @@ class Session:
         The number of that sweep, None where there is none.
         """
         sweep = self.scene.undo_sweep()
+        if sweep is not None and self.volume is not None:
+            self.volume.undo(sweep)
         view = self._last_view
         if sweep is not None and view is not None and not self.finished.is_set():
             cloud_mm, undone = self.scene.first_points_mm, self.scene.undone

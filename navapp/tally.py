@@ -44,7 +44,7 @@ class Tally:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._skipped: Counter[DropReason] = Counter()
-        self._poses_invalid = self._poses_lost = 0
+        self._poses_invalid = self._poses_lost = self._points_left_out = 0
         self._images, self._poses, self._processed = _Meter(), _Meter(), _Meter()
 
     def image_received(self, t_arrival_s: float) -> None:
@@ -58,6 +58,11 @@ class Tally:
     def image_skipped(self, reason: DropReason) -> None:
         with self._lock:
             self._skipped[reason] += 1
+
+    def points_left_out(self, n: int) -> None:
+        """Points of an image in the cloud that were not borne out by the lines before."""
+        with self._lock:
+            self._points_left_out += n
 
     def pose_received(self, t_arrival_s: float, *, is_valid: bool, is_kept: bool) -> None:
         with self._lock:
@@ -81,6 +86,11 @@ class Tally:
     def poses(self) -> PoseCounts:
         with self._lock:
             return PoseCounts(self._poses.n, self._poses_invalid, self._poses_lost)
+
+    @property
+    def n_points_left_out(self) -> int:
+        with self._lock:
+            return self._points_left_out
 
     @property
     def mean_rates(self) -> Rates:

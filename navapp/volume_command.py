@@ -151,7 +151,7 @@ def make_volume(
     height, width = first[0].shape
     clip_px = clip_to_image(settings.geometry.roi_px or calibration.roi_px, (width, height))
     grid = enclosing_grid((p.A_frame_pixel for p in placed), clip_px, plan.spacing_mm)
-    compounding = _compounding(plan, calibration)
+    compounding = compounding_for(plan, calibration)
     n_inserted = 0
     with ThreadPoolExecutor(os.cpu_count(), "volume") as pool:
         volume = FreehandVolume(grid, plan.interpolation, compounding, pool)
@@ -227,7 +227,7 @@ def _usable(
             yield pixels, item.A_frame_pixel
 
 
-def _compounding(plan: VolumePlan, calibration: ProbeCalibration) -> Compounding:
+def compounding_for(plan: VolumePlan, calibration: ProbeCalibration) -> Compounding:
     """The mean of whoever has a PLUS configuration is PLUS's, unless they say otherwise."""
     is_plus = plan.is_plus_mean
     if is_plus is None:

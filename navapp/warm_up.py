@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from inference.line_support import LineSupport
 from inference.postprocess import bone_line
 from navapp.equipment import Equipment
 from recon.back_projection import back_project
@@ -22,6 +23,9 @@ def warm_up(equipment: Equipment) -> None:
     probability = np.zeros(segmenter.contract.input.size_px, dtype=np.float32)
     probability[probability.shape[0] // 2] = 1.0
     line = bone_line(probability, plan, segmenter.contract)
+    support = LineSupport()
+    for t_s in 0.1 * np.arange(4.0):  # the first ones have too few before them
+        support.borne_out(line, equipment.calibration.spacing_mm, t_s)
     points_mm = back_project(line.points_px, equipment.calibration.A_probe_pixel)
     towards_probe = np.array((0.0, 0.0, 1.0))
     cloud = PointCloud(voxel_size_mm=1.0, reserved_voxels=1 << 12)

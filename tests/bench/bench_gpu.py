@@ -1,13 +1,19 @@
 """Everything that a GPU changes, in a single call: one table, and each result beside the CPU's.
 
-    python tests/bench/bench_gpu.py [MODEL.onnx ...] [--runs N] [--json]
+    python tests/bench/bench_gpu.py [MODEL.onnx ...] [--runs N] [--seconds S] [--json]
 
 Without models: the network that ships, and the peers' U-Net at 256 and 512 pixels, in fp32 and
 fp16 (the files run as they are). For each model and each provider that can be had: loading with
 the first run, the time per image from the prepared tensor to the probability in Python (both
 copies included), preparing a 950x811 image and finding the line with it, and how far the
-probability and the line are from the CPU's. A last part runs a network in a thread that did not
-warm it up, as the session's thread does after start-up. Without a GPU it says so and ends well.
+probability and the line are from the CPU's, and a run in a thread that did not warm it up, as the
+session's thread does after start-up.
+
+Then the whole path with the first model: images of 950x811 at 60 Hz and poses at 200 Hz through a
+real socket into a session without a window, from the last byte of an image until its points are in
+the cloud. The server is a thread of the same process and shares its interpreter lock; the second's
+worth of images that it sends again and again was painted beforehand. Without a GPU it says so and
+ends well.
 """
 
 from __future__ import annotations
@@ -20,6 +26,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -30,12 +37,21 @@ from numpy.typing import NDArray
 
 from inference.providers import CPU, CUDA, LABELS, TENSORRT, is_built_in, obstacle, why_not
 from inference.segmenter import Segmenter, default_model_path
+from navapp.config import load_settings
+from navapp.demo import for_simulation, serve, write_simulation
+from navapp.equipment import load_equipment
+from navapp.feeds import LiveFeed
+from navapp.latency import Stage
+from navapp.live import Interrupts, run_to_end
+from navapp.session import Session, SessionMode
 from recon.simulator import SimulatedSweep, SimulatorSettings
+from tests.support.sweeps import AlteredSweep, Event, each
 from tracking.sequences import SweepImage
 
 _PROVIDERS = {"tensorrt": TENSORRT, "cuda": CUDA, "cpu": CPU}
 _WARM_UPS = 10
-_SPACING_MM = (0.05, 0.05)
+_SIZE_PX, _SPACING_MM = (950, 811), (0.05, 0.05)
+_IMAGE_HZ, _POSE_HZ = 60, 200.0
 
 
 def measure(models: list[Path], n_runs: int, providers: list[str]) -> list[dict[str, Any]]:
@@ -55,6 +71,60 @@ def measure(models: list[Path], n_runs: int, providers: list[str]) -> list[dict[
             row["load_s"] = time.perf_counter() - begin_s
             rows.append(row | _row(segmenter, images, expected, n_runs))
     return rows
+
+
+def whole_path(model: Path, providers: list[str], seconds: float) -> list[dict[str, Any]]:
+    """A session per provider; its latencies, and what became of the images and poses sent."""
+    simulated = SimulatedSweep(
+        SimulatorSettings(
+            n_images=max(2, round(_IMAGE_HZ * seconds)),
+            image_size_px=_SIZE_PX,
+            spacing_mm=_SPACING_MM,
+            image_rate_hz=float(_IMAGE_HZ),
+            pose_rate_hz=_POSE_HZ,
+        )
+    )
+    painted = [simulated.render(k) for k in range(min(simulated.n_images, _IMAGE_HZ))]
+
+    def repeat(event: Event) -> Event:
+        if not isinstance(event, SweepImage):
+            return event
+        return replace(event, load=painted[event.index % len(painted)].copy)
+
+    sweep = AlteredSweep(simulated, each(repeat))
+    with tempfile.TemporaryDirectory() as folder:
+        files = write_simulation(simulated, Path(folder))
+        return [_session_row(model, provider, sweep, files) for provider in providers]
+
+
+def _session_row(
+    model: Path, provider: str, sweep: AlteredSweep, files: tuple[Path, Path]
+) -> dict[str, Any]:
+    row: dict[str, Any] = {"model": f"whole path, {model.stem}", "provider": provider}
+    named = {"model": {"path": model, "provider": provider}}
+    settings = for_simulation(load_settings(None, named), *files)
+    try:
+        equipment = load_equipment(settings)
+    except Exception as error:  # noqa: BLE001  a row that says why, and on with the rest
+        return row | {"problem": str(error)}
+    with serve(sweep, 1.0) as port, Interrupts() as interrupts:
+        server = settings.server.model_copy(update={"port": port})
+        feed = LiveFeed(server, until_closed=True, gives_up=True)
+        session = Session(settings, equipment, feed, SessionMode(is_live=True, has_window=False))
+        run_to_end(session, None, None, interrupts)
+    latency, frames = session.latency, session.tally.frames
+    return row | {
+        "problem": None if session.failure is None else str(session.failure),
+        "path_p50_ms": latency.percentile_ms(Stage.END_TO_END, 50),
+        "path_p95_ms": latency.percentile_ms(Stage.END_TO_END, 95),
+        "path_p99_ms": latency.percentile_ms(Stage.END_TO_END, 99),
+        "infer_p95_ms": latency.percentile_ms(Stage.INFER, 95),
+        "n_sent": sweep.n_images,
+        "n_processed": frames.processed,
+        "n_poses_lost": session.tally.poses.lost,
+        "n_voxels": session.scene.n_voxels,
+        "still_on": equipment.segmenter.session.provider,
+    }
 
 
 def _row(
@@ -135,7 +205,7 @@ def _line_off_px(found: NDArray[np.float64], expected: NDArray[np.float64]) -> f
 
 
 def _images() -> list[NDArray[np.uint8]]:
-    settings = SimulatorSettings(n_images=4, image_size_px=(950, 811), spacing_mm=_SPACING_MM)
+    settings = SimulatorSettings(n_images=4, image_size_px=_SIZE_PX, spacing_mm=_SPACING_MM)
     events = SimulatedSweep(settings).events()
     return [event.load() for event in events if isinstance(event, SweepImage)]
 
@@ -176,6 +246,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="All that a GPU changes, beside the CPU.")
     parser.add_argument("models", nargs="*", type=Path)
     parser.add_argument("--runs", type=int, default=500)
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each whole path")
     parser.add_argument("--also-without-gpu", action="store_true", help="the CPU's rows alone")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -189,25 +260,33 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         models = arguments.models or _models(Path(folder))
         rows = measure(models, arguments.runs, providers)
+        paths = whole_path(models[0], providers, arguments.seconds)
     if arguments.json:
-        print(json.dumps({**_machine(), **{f"{r['model']}, {r['provider']}": r for r in rows}}))
+        print(
+            json.dumps(
+                {**_machine(), **{f"{r['model']}, {r['provider']}": r for r in rows + paths}}
+            )
+        )
         return
     print("  ".join(f"{key} {value}" for key, value in _machine().items()))
     print(_table(rows))
+    print(_table(paths))
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
     keys = max((list(row) for row in rows), key=len)[3:]
-    lines = [f"{'model':22}{'provider':10}" + "".join(f"{key.split('_ms')[0]:>18}" for key in keys)]
+    lines = [f"{'model':34}{'provider':10}" + "".join(f"{key.split('_ms')[0]:>18}" for key in keys)]
     for row in rows:
-        start = f"{row['model']:22}{row['provider']:10}"
+        start = f"{row['model']:34}{row['provider']:10}"
         if row["problem"]:
             lines.append(start + row["problem"])
             continue
         cells = (row[key] for key in keys)
         lines.append(
             start
-            + "".join(f"{c:18.4g}" if isinstance(c, float) else f"{LABELS[c]:>18}" for c in cells)
+            + "".join(
+                f"{c:18.4g}" if isinstance(c, float) else f"{LABELS.get(c, c):>18}" for c in cells
+            )
         )
     return "\n".join(lines)
 

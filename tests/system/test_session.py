@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,13 +14,14 @@ from numpy.typing import NDArray
 
 from inference.preprocess import InputPlan
 from inference.segmenter import Segmentation
+from navapp import volume_command
 from navapp.channels import LatestSlot
 from navapp.config import ResultSettings, Settings, load_settings
 from navapp.demo import for_simulation, serve, write_simulation
 from navapp.equipment import Equipment, load_equipment
 from navapp.feeds import Feed, Inlet, LiveFeed, SweepFeed
 from navapp.live import Ending, Interrupts, run_to_end
-from navapp.report import conclude
+from navapp.report import conclude, save, summary
 from navapp.results import ResultSender
 from navapp.session import Session, SessionMode
 from navapp.state import DropReason, SessionState
@@ -115,6 +117,90 @@ def test_a_reconstruction_uses_every_image_and_repeats_exactly(
         first.scene.snapshot().points_mm, second.scene.snapshot().points_mm
     )
     assert first.status().state is SessionState.IDLE
+
+
+@pytest.mark.parametrize("line_support", [True, False])
+def test_what_one_image_alone_shows_stays_out_of_the_cloud_and_in_the_image(
+    sweep: SimulatedSweep,
+    settings: Settings,
+    equipment: Equipment,
+    monkeypatch: pytest.MonkeyPatch,
+    line_support: bool,
+) -> None:
+    """A piece of the last line is 10 mm too deep."""
+    segment = equipment.segmenter.segment
+    n_wrong = 100
+    n_segmented = 0
+
+    def mislead(pixels: NDArray[np.uint8], plan: InputPlan) -> Segmentation:
+        nonlocal n_segmented
+        n_segmented += 1
+        found = segment(pixels, plan)
+        if n_segmented == _N_IMAGES:
+            found.line.points_px[-n_wrong:, 1] += 10.0 / equipment.calibration.spacing_mm[1]
+        return found
+
+    inference = settings.inference.model_copy(update={"line_support": line_support})
+    believing = settings.model_copy(update={"inference": inference})
+    monkeypatch.setattr(equipment.segmenter, "warm_up", lambda plan: None)
+    monkeypatch.setattr(equipment.segmenter, "segment", mislead)
+    session = _reconstructed(sweep, believing, equipment)
+    result = conclude(session, startup_s=0.0, is_complete=True)
+    assert result.distance_mm is not None
+    n_left_out = n_wrong if line_support else 0
+    assert result.report["points_not_supported"] == n_left_out
+    assert (result.distance_mm.max() > 5.0) is not line_support
+    view = session.views.take(0.0)
+    assert view is not None
+    n_placed = session.scene.placed_frames[-1].n_points
+    assert len(view.line.points_px) == n_placed + n_left_out > n_wrong
+    assert len(session.scene.placed_frames) == session.tally.frames.processed == _N_IMAGES
+
+
+@pytest.mark.parametrize(
+    ("interpolation", "compounding"), [("nearest", "mean"), ("linear", "maximum")]
+)
+def test_the_volume_of_a_session_is_that_of_the_command(
+    sweep: SimulatedSweep,
+    settings: Settings,
+    equipment: Equipment,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    interpolation: str,
+    compounding: str,
+) -> None:
+    """Voxel by voxel, once the command uses the same grid; the live one holds nothing beyond it."""
+    volume = settings.volume.model_copy(
+        update={
+            "live": True,
+            "spacing_mm": 2.0,
+            "interpolation": interpolation,
+            "compounding": compounding,
+        }
+    )
+    session = _reconstructed(sweep, settings.model_copy(update={"volume": volume}), equipment)
+    result = conclude(session, startup_s=0.0, is_complete=True)
+    assert result.volume is not None
+    save(result, session, tmp_path)
+    found = result.report["volume"]
+    assert found["images"] == _N_IMAGES
+    assert (found["file"], found["problem"], found["images_left_out"]) == ("volume.mha", None, 0)
+    assert "voxels of 2 mm from 24 images" in summary(result.report)
+
+    grid = result.volume.grid
+    monkeypatch.setattr(volume_command, "enclosing_grid", lambda *of: grid)
+    plan = volume_command.parse_plan(2.0, interpolation, compounding, False, None)
+    out = tmp_path / "offline.mha"
+    offline = volume_command.make_volume(sweep, tmp_path, out, settings, plan)
+    assert (offline.n_inserted, offline.frame) == (_N_IMAGES, "ct")
+    assert out.read_bytes() == (tmp_path / "volume.mha").read_bytes()
+    assert found["seen_fraction"] == offline.seen_fraction > 0.01
+
+    assert session.undo_sweep() == 1
+    empty = conclude(session, startup_s=0.0, is_complete=True)
+    assert empty.volume is None
+    assert empty.report["volume"]["images"] == 0
+    assert "no image was inserted" in summary(empty.report)
 
 
 def test_while_insertion_is_off_images_are_held(

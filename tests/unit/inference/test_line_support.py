@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
 from inference.line_support import SUPPORTED, LineSupport, count_near
@@ -43,10 +42,12 @@ def test_kernel_equals_its_slow_twin() -> None:
     assert len(set(found.tolist())) > 2
 
 
-def test_the_first_line_supports_itself() -> None:
-    support = LineSupport().of(line((0, 100, 50.0)), SPACING_MM, 0.0)
-    assert support.dtype == np.float32
-    np.testing.assert_array_equal(support, np.ones(100))
+def test_until_three_lines_came_before_all_is_supported() -> None:
+    support = LineSupport()
+    found = [support.of(line((0, 100, 50.0 + 90.0 * k)), SPACING_MM, 0.1 * k) for k in range(4)]
+    assert found[0].dtype == np.float32
+    np.testing.assert_array_equal(found[:3], np.ones((3, 100)))
+    np.testing.assert_array_equal(found[3], np.zeros(100))
 
 
 def test_what_appears_once_is_not_supported_and_the_rest_is() -> None:
@@ -59,6 +60,20 @@ def test_what_appears_once_is_not_supported_and_the_rest_is() -> None:
     assert found[:100].min() > SUPPORTED > found[100:].max()
 
 
+def test_borne_out_is_the_supported_part_with_its_confidence() -> None:
+    support = LineSupport()
+    whole = line((0, 100, 50.0))
+    for k in range(4):
+        assert support.borne_out(whole, SPACING_MM, 0.1 * k) is whole
+    both = line((0, 100, 50.0), (100, 160, 300.0))
+    both.confidence[:] = np.arange(160)
+    part = support.borne_out(both, SPACING_MM, 0.4)
+    np.testing.assert_array_equal(part.points_px, whole.points_px)
+    np.testing.assert_array_equal(part.confidence, np.arange(100))
+    assert part.peak.shape == (100,)
+    assert support.borne_out(line((100, 160, 300.0)), SPACING_MM, 0.45).points_px.shape == (0, 2)
+
+
 def test_support_is_the_share_of_the_lines_before_and_one_for_a_whole_fragment() -> None:
     support = LineSupport(window_s=0.5, near_mm=1.0)
     for t_s, v in ((0.0, 50.0), (0.1, 50.0), (0.2, 200.0), (0.3, 200.0)):
@@ -69,21 +84,45 @@ def test_support_is_the_share_of_the_lines_before_and_one_for_a_whole_fragment()
     assert len(set(found.tolist())) == 1
 
 
-def test_lines_out_of_the_window_and_of_another_sweep_do_not_count() -> None:
+def test_lines_out_of_the_window_and_from_later_do_not_count() -> None:
     support = LineSupport(window_s=0.5)
-    support.of(line((0, 80, 50.0)), SPACING_MM, 10.0)
-    assert support.of(line((0, 80, 300.0)), SPACING_MM, 10.4).max() == 0.0
-    assert support.of(line((0, 80, 300.0)), SPACING_MM, 10.6).min() == 1.0  # the first is too old
-    assert support.of(line((0, 80, 50.0)), SPACING_MM, 3.0).min() == 1.0  # time stepped back
-    support.clear()
-    assert support.of(line((0, 80, 300.0)), SPACING_MM, 3.1).min() == 1.0
+
+    def seen(begin_s: float) -> None:
+        for k in range(3):
+            support.of(line((0, 80, 50.0)), SPACING_MM, begin_s + 0.01 * k)
+
+    elsewhere = line((0, 80, 300.0))
+    seen(10.0)
+    assert support.of(elsewhere, SPACING_MM, 10.4).max() == 0.0
+    assert support.of(elsewhere, SPACING_MM, 10.6).min() == 1.0  # the others are too old
+    seen(10.6)
+    assert support.of(elsewhere, SPACING_MM, 3.0).min() == 1.0  # time stepped back
 
 
-@pytest.mark.parametrize("before", [line(), line((0, 50, 90.0))])
-def test_empty_lines_are_lines(before: BoneLine) -> None:
+def test_points_need_not_run_from_left_to_right() -> None:
+    """As where the rays of a curved array meet a steep surface."""
+    support, mirrored = LineSupport(), LineSupport()
+    for k in range(5):
+        steep = line((0, 50, 50.0), (60, 110, 50.0 + 30.0 * k))
+        back = BoneLine(steep.points_px[::-1], steep.confidence, steep.peak)
+        found = support.of(steep, SPACING_MM, 0.1 * k)
+        np.testing.assert_array_equal(mirrored.of(back, SPACING_MM, 0.1 * k), found[::-1])
+    assert found[0] == 1.0 > found[-1]
+
+
+def test_stamps_that_stand_still_keep_no_line_for_ever() -> None:
     support = LineSupport()
-    support.of(before, SPACING_MM, 0.0)
-    assert support.of(line(), SPACING_MM, 0.1).shape == (0,)
-    n_before = 2
-    found = support.of(line((0, 50, 90.0)), SPACING_MM, 0.2)
-    np.testing.assert_allclose(found, bool(len(before.points_px)) / n_before)
+    for _ in range(200):
+        support.of(line((0, 80, 50.0)), SPACING_MM, 0.0)
+    for _ in range(128):
+        last = support.of(line((0, 80, 300.0)), SPACING_MM, 0.0)
+    np.testing.assert_allclose(last, 127 / 128)
+
+
+def test_a_probe_put_on_again_is_supported_at_once() -> None:
+    """Images of air just before bear nothing out, and count as nothing."""
+    support = LineSupport()
+    for k in range(5):
+        assert support.of(line(), SPACING_MM, 0.05 * k).shape == (0,)
+    for k in range(5, 9):
+        assert support.of(line((0, 50, 90.0)), SPACING_MM, 0.05 * k).min() == 1.0

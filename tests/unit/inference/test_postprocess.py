@@ -206,3 +206,9 @@ def test_rays_give_no_point_outside_the_region(contract: ModelContract) -> None:
     assert u.max() < 399.5
     assert v.min() >= 19.5
     assert len(line.points_px) > 300
+    # In the middle of the region, 40 mm above its top edge: half a pixel above row 20.
+    assert line.apex_px == pytest.approx((99.5 + 150.0, 19.5 - 40.0 / 0.08))
+
+
+def test_scan_lines_down_the_columns_have_no_apex(contract: ModelContract, plan: InputPlan) -> None:
+    assert bone_line(band(95.0), plan, contract).apex_px is None

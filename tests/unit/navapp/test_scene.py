@@ -99,6 +99,28 @@ def test_distance_and_coverage_only_in_the_space_of_the_ct():
     assert elsewhere.coverage is None
 
 
+def test_a_curved_array_looks_from_its_apex():
+    """Each point along its own ray; along the columns all look the same way."""
+    apex_px = np.array((200.0, -100.0))
+    points_px = np.column_stack((np.arange(50.0, 350.0, 10.0), np.full(30, 30.0)))
+    scenes = {}
+    for kind, apex in (("columns", None), ("polar", tuple(apex_px))):
+        line = BoneLine(points_px, *2 * [np.ones(30, np.float32)], apex)
+        scenes[kind] = Scene(0.5, None, BONE)
+        A_ct_pixel = np.diag((0.1, 0.1, 1.0, 1.0))
+        A_ct_pixel[2, 3] = 5.0
+        scenes[kind].insert(line, A_ct_pixel, "ct", SHAPE)
+        empty = BoneLine(np.empty((0, 2)), *2 * [np.empty(0, np.float32)], apex)
+        scenes[kind].insert(empty, A_ct_pixel, "ct", SHAPE)
+    towards = scenes["polar"].snapshot().towards_probe
+    truth = np.pad(apex_px - points_px, ((0, 0), (0, 1)))
+    truth /= np.linalg.norm(truth, axis=1, keepdims=True)
+    order = np.argsort(scenes["polar"].snapshot().points_mm[:, 0])
+    np.testing.assert_allclose(towards[order], truth, atol=1e-6)
+    along = scenes["columns"].snapshot().towards_probe
+    np.testing.assert_allclose(along, np.tile((0.0, -1.0, 0.0), (30, 1)), atol=1e-6)
+
+
 def test_speed_of_the_scan():
     scene = Scene(0.5, None)
     for z_mm in np.arange(0.0, 6.0, 0.5):

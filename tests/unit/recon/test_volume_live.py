@@ -14,10 +14,10 @@ from tracking.transforms import from_rotation_vector
 
 
 def frames(seed, n=5):
-    """Images of 20 x 15 mm, of any direction, some apart."""
+    """Images of 20 x 15 mm, of any place and direction in a cube of 30 mm."""
     rng = np.random.default_rng(seed)
     for _ in range(n):
-        A = from_rotation_vector(rng.normal(0.0, 1.0, 3), rng.uniform(-25.0, 25.0, 3))
+        A = from_rotation_vector(rng.normal(0.0, 1.0, 3), rng.uniform(-15.0, 15.0, 3))
         A[:3, :2] *= rng.uniform(0.2, 0.3, 2)
         yield rng.integers(1, 256, (60, 80), dtype=np.uint8), A
 
