@@ -7,8 +7,10 @@ import pytest
 from navapp.facts import Facts
 from navapp.gui.gauges import gauge_readings
 from navapp.gui.readings import CHIPS, Level, readings
+from navapp.insertion import Hold
 from navapp.state import DropReason, SessionState, SessionStatus, StreamState, ToolState
 from navapp.takes import TakeState
+from recon.scan_speed import Pace, ScanSpeed
 
 _NAN = float("nan")
 
@@ -41,8 +43,7 @@ _FACTS = Facts(
     sweep=3,
     take=TakeState(True, 1, 62.0, None),
     free_gb=212.0,
-    speed_mm_per_s=30.0,
-    recommended_mm_per_s=20.0,
+    speed=ScanSpeed(30.0, 1.5, 20.0, Pace.FAST),
     surface=None,
     guidance=None,
     plan_name="",
@@ -97,6 +98,14 @@ def test_the_state_has_its_level(state: SessionState, level: Level) -> None:
     assert (chip.level, chip.tooltip) == (level, "why")
 
 
-@pytest.mark.parametrize(("speed", "word"), [(19.0, "good"), (30.0, "fast"), (41.0, "too fast")])
-def test_the_speed_has_a_word(speed: float, word: str) -> None:
-    assert gauge_readings(replace(_FACTS, speed_mm_per_s=speed))["SPEED"].word == word
+@pytest.mark.parametrize("pace", Pace)
+def test_the_speed_has_a_word(pace: Pace) -> None:
+    speed = ScanSpeed(31.4, 1.5, 20.0, pace)
+    reading = gauge_readings(replace(_FACTS, speed=speed))["SPEED"]
+    assert (reading.value, reading.word, reading.share) == ("31 mm/s", pace.value, 0.5)
+
+
+@pytest.mark.parametrize(("holds", "word"), [((), "no images yet"), ((Hold.FROZEN,), "frozen")])
+def test_without_a_speed_it_is_told_why(holds: tuple[Hold, ...], word: str) -> None:
+    reading = gauge_readings(replace(_FACTS, speed=None, holds=holds))["SPEED"]
+    assert (reading.value, reading.word) == ("\u2013 mm/s", word)
