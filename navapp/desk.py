@@ -89,6 +89,7 @@ class Desk:
         self.takes = Takes(self.folder.path)
         self.view = None
         self._t_view_s: float | None = None
+        self._model_note = ""
         session.on_raw = self.takes.put
         self.journal.note("begin", status_line(session))
         self.note("sweep", f"{session.gate.sweep}")
@@ -157,6 +158,7 @@ class Desk:
         if now_s - self._t_disk_s >= _DISK_PERIOD_S:
             self._t_disk_s = now_s
             self._free_gb = shutil.disk_usage(self.folder.path).free / 1e9
+        self._tell_model(status.model_note)
         return Facts(
             status=status,
             alarm=alarm,
@@ -302,6 +304,12 @@ class Desk:
         if self._surface_watch is None or self._surface_watch.mesh is not mesh:
             self._surface_watch = SurfaceWatch(mesh)
         return self._surface_watch.look(session.scene)
+
+    def _tell_model(self, note: str) -> None:
+        """What became of a network that was to be exchanged is told once, and written down."""
+        if note != self._model_note:
+            self._model_note = self.message = note
+            self.note("model", note)
 
     def _replay_speed(self) -> str | None:
         if self.view is None:

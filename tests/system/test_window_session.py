@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +15,12 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
 from inference.postprocess import BoneLine
+from inference.segmenter import default_model_path
 from navapp.config import Settings, WindowSettings
 from navapp.gui.actions import ACTIONS, remapped
 from navapp.gui.app import close_window, open_window
 from navapp.gui.main_window import MainWindow
+from navapp.gui.readings import Level
 from navapp.gui.steps import Step
 from navapp.journal import read_events
 from navapp.session_folder import SessionFolder, crashed_session, read_session
@@ -160,6 +163,32 @@ def test_a_bad_file_is_told_and_changes_nothing(
 
     assert wait_until(is_told), stage.desk.message
     assert stage.desk.session is before
+
+
+def test_a_network_dropped_on_the_window_takes_over_in_the_session_that_runs(
+    qapp: QApplication, tmp_path: Path
+) -> None:
+    good, bad = tmp_path / "second.onnx", tmp_path / "broken.onnx"
+    shutil.copy(default_model_path(), good)
+    bad.write_text("no network")
+    with running(tmp_path, loop=True) as (desk, window, _):
+        assert wait_until(lambda: desk.session.scene.n_voxels > 100)
+        session, chip = desk.session, window.status_row.chips["MODEL"]
+        name = session.status().model
+        window.dropped.emit(str(bad))
+        assert wait_until(lambda: "broken.onnx not used" in chip.reading.tooltip)
+        assert (chip.reading.word, chip.reading.level) == (Path(name).stem, Level.WARNING)
+        assert desk.message.startswith("broken.onnx not used")
+
+        window.dropped.emit(str(good))
+        assert wait_until(lambda: chip.reading.word == "second")
+        assert wait_until(lambda: chip.reading.level is Level.PLAIN)
+        assert wait_until(lambda: window.prepare_page.fields["model"].text() == str(good))
+        n_then = session.status().n_processed
+        assert wait_until(lambda: session.status().n_processed > n_then)
+        assert desk.session is session
+        told = [event.text for event in desk.journal.of_kind("model")]
+        assert any(text.startswith("second.onnx runs since") for text in told)
 
 
 def test_clear_needs_its_key_held_for_a_second(stage: Stage) -> None:

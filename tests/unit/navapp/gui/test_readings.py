@@ -78,6 +78,22 @@ def test_nothing_measured_is_a_dash_and_not_a_number() -> None:
     assert chips["PROBE"].value == "none yet"
 
 
+@pytest.mark.parametrize(
+    ("note", "level"),
+    [
+        ("", Level.PLAIN),
+        ("bone.onnx runs since 12 s", Level.PLAIN),
+        ("loading other.onnx", Level.WARNING),
+        ("other.onnx not used: not a model; bone.onnx runs on", Level.WARNING),
+    ],
+)
+def test_the_network_in_use_is_named_with_what_became_of_another(note: str, level: Level) -> None:
+    status = replace(_RUNNING, model="bone.onnx", model_note=note)
+    chip = readings(replace(_FACTS, status=status))["MODEL"]
+    assert (chip.word, chip.level) == ("bone", level)
+    assert note in chip.tooltip
+
+
 def test_a_recording_that_failed_says_why() -> None:
     take = TakeState(False, 1, 0.0, "recording ended: no space")
     chip = readings(replace(_FACTS, take=take))["RECORDING"]
