@@ -17,7 +17,6 @@ import numpy as np
 from navapp.alarms import judge
 from navapp.errors import NavappError
 from navapp.facts import Facts
-from navapp.hand_speed import HandSpeed, recommended_mm_per_s
 from navapp.insertion import Hold
 from navapp.journal import Event, Journal
 from navapp.live_session import LiveSession
@@ -77,7 +76,7 @@ class Desk:
         self._free_gb = float("nan")
         self._begin(session, replay)
         self._outlines = NewestJob("outline", OutlineFinder().find)
-        self._surface_job: NewestJob[LiveView, SurfaceState | None]
+        self._surface_job: NewestJob[LiveSession, SurfaceState | None]
         self._surface_job = NewestJob("surface", self._watch_surface)
 
     # -- sessions ---------------------------------------------------------------------------------
@@ -88,9 +87,9 @@ class Desk:
         self.folder.begin()
         self.journal = Journal(self.folder.path)
         self.takes = Takes(self.folder.path)
-        self.speed = HandSpeed()
         self.view = None
         self._t_view_s: float | None = None
+        self._model_note = ""
         session.on_raw = self.takes.put
         self.journal.note("begin", status_line(session))
         self.note("sweep", f"{session.gate.sweep}")
@@ -126,10 +125,9 @@ class Desk:
             return None
         now_s = self._clock()
         self._t_view_s = now_s
-        self.speed.add(view)
         if now_s - self._t_surface_s >= _SURFACE_PERIOD_S:
             self._t_surface_s = now_s
-            self._surface_job.ask(view)
+            self._surface_job.ask(self.session)
         if self.is_frozen:
             return None
         self.view = view
@@ -155,21 +153,22 @@ class Desk:
         replay = None if self.replay is None else self.replay.state
         # A replay that a person paused is no loss; its watermark says what it is.
         is_paused = replay is not None and replay.is_paused
+        alarm = None if is_paused else judge(status, self.view, self.view_age_s, tools)
         now_s = self._clock()
         if now_s - self._t_disk_s >= _DISK_PERIOD_S:
             self._t_disk_s = now_s
             self._free_gb = shutil.disk_usage(self.folder.path).free / 1e9
+        self._tell_model(status.model_note)
         return Facts(
             status=status,
-            alarm=None if is_paused else judge(status, self.view, self.view_age_s, tools),
+            alarm=alarm,
             tools=tools,
             streams=session.streams(),
             holds=session.gate.holds,
             sweep=session.gate.sweep,
             take=self.takes.state,
             free_gb=self._free_gb,
-            speed_mm_per_s=self.speed.mm_per_s,
-            recommended_mm_per_s=recommended_mm_per_s(status.image_rate_hz),
+            speed=session.scene.speed if alarm is None else None,
             surface=self._surface_job.result if session.surface is not None else None,
             guidance=self.guidance(),
             plan_name="" if self.plan is None else self.plan.name,
@@ -298,15 +297,19 @@ class Desk:
             kind, text, t_image_s=t_image_s, place_mm=place_mm, replay_s=replay_s
         )
 
-    def _watch_surface(self, view: LiveView) -> SurfaceState | None:
-        mesh = self.session.surface
+    def _watch_surface(self, session: LiveSession) -> SurfaceState | None:
+        mesh = session.surface
         if mesh is None:
             return None
         if self._surface_watch is None or self._surface_watch.mesh is not mesh:
             self._surface_watch = SurfaceWatch(mesh)
-        return self._surface_watch.update(
-            view.cloud_points_mm, (view.cloud_generation, view.cloud_undone)
-        )
+        return self._surface_watch.look(session.scene)
+
+    def _tell_model(self, note: str) -> None:
+        """What became of a network that was to be exchanged is told once, and written down."""
+        if note != self._model_note:
+            self._model_note = self.message = note
+            self.note("model", note)
 
     def _replay_speed(self) -> str | None:
         if self.view is None:

@@ -10,6 +10,7 @@ from navapp.navigation import Guidance
 from navapp.state import SessionStatus, StreamState, ToolState
 from navapp.surface_watch import SurfaceState
 from navapp.takes import TakeState
+from recon.scan_speed import ScanSpeed
 from tracking.replay import ReplayState
 
 
@@ -26,8 +27,7 @@ class Facts:
     sweep: int
     take: TakeState
     free_gb: float
-    speed_mm_per_s: float
-    recommended_mm_per_s: float
+    speed: ScanSpeed | None
     surface: SurfaceState | None
     guidance: Guidance | None
     plan_name: str

@@ -1,4 +1,4 @@
-"""How the growing cloud lies on the CT surface: distance and coverage, for new points only."""
+"""How the growing cloud lies on the CT surface: what the scene knows, and distance per vertex."""
 
 from __future__ import annotations
 
@@ -8,92 +8,82 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from recon.surface import SurfaceDistance, TriangleMesh
+from navapp.scene import Scene
+from recon.surface import TriangleMesh
 
-# A vertex is seen when a point of the cloud lies this near; as in `recon.coverage`.
-SEEN_WITHIN_MM = 2.0
-# Distances are counted in bins, so that their median costs nothing however many there are.
-_BIN_MM, _N_BINS = 0.02, 1000
+# A point colours the vertices this near, as a point makes a part of the surface seen.
+_AROUND_MM = 2.0
 _MAX_NEW = 20_000  # points of one update; the rest waits for the next
+# Of more points, the median is taken of every k-th: it moves by less than 0.001 mm.
+_MEDIAN_OF = 500_000
 
 
 @dataclass(frozen=True, slots=True)
 class SurfaceState:
-    """One look: `median_mm` over all points (NaN without), `seen_fraction` of the surface's area.
+    """One look: `median_mm` over the cloud (NaN without), `seen_fraction` of the surface's area.
 
-    `distance_mm` (V,) float32 is the mean distance of the points around each vertex, NaN where
-    there are none; `n_points` (V,) how many they are.
+    `vertex_views` (V,) is how many images saw each vertex; `vertex_distance_mm` (V,) float32 the
+    mean distance of the points around it, NaN where there are none.
     """
 
     median_mm: float
     seen_fraction: float
-    distance_mm: NDArray[np.float32]
-    n_points: NDArray[np.int32]
+    vertex_views: NDArray[np.int32]
+    vertex_distance_mm: NDArray[np.float32]
 
 
 class SurfaceWatch:
-    """Follows a cloud that grows at its end; another generation of it begins anew."""
+    """Follows a scene in the space of `mesh`; each point is looked at once."""
 
     def __init__(self, mesh: TriangleMesh) -> None:
         self.mesh = mesh
-        self._surface = SurfaceDistance(mesh)
         self._vertices = cKDTree(mesh.vertices_mm)
-        self._areas_mm2 = _vertex_areas_mm2(mesh)
-        self._generation: object = None
+        self._version: object = None
         self._begin_anew()
 
-    def update(self, cloud_points_mm: NDArray[np.float32], generation: object) -> SurfaceState:
-        """Take the rows that are new into account."""
-        if generation != self._generation or len(cloud_points_mm) < self._n_done:
-            self._generation = generation
-            self._begin_anew()
-        new_mm = cloud_points_mm[self._n_done : self._n_done + _MAX_NEW].astype(np.float64)
-        if len(new_mm):
-            self._n_done += len(new_mm)
-            self._add(new_mm, self._surface.distances_mm(new_mm))
-        return self._state()
+    def look(self, scene: Scene) -> SurfaceState | None:
+        """The scene now; None where it does not lie in the space of a CT surface."""
+        coverage = scene.coverage
+        if coverage is None:
+            return None
+        version = scene, scene.generation, scene.undone
+        points_mm, distances_mm = scene.first_points_mm, scene.first_distances_mm
+        if version == (scene, scene.generation, scene.undone):  # else rows may have gone meanwhile
+            self._follow(points_mm[: len(distances_mm)], distances_mm, version)
+        is_known = self._counts > 0
+        mean_mm = np.full(len(self._counts), np.nan, dtype=np.float32)
+        mean_mm[is_known] = self._sums_mm[is_known] / self._counts[is_known]
+        return SurfaceState(
+            _median(distances_mm), coverage.seen_fraction(), coverage.vertex_views(), mean_mm
+        )
 
     def _begin_anew(self) -> None:
-        n_vertices = len(self.mesh.vertices_mm)
         self._n_done = 0
-        self._counts = np.zeros(n_vertices, dtype=np.int32)
-        self._sums_mm = np.zeros(n_vertices)
-        self._bins = np.zeros(_N_BINS, dtype=np.int64)
+        self._counts = np.zeros(len(self.mesh.vertices_mm), dtype=np.int64)
+        self._sums_mm = np.zeros(len(self.mesh.vertices_mm))
 
-    def _add(self, points_mm: NDArray[np.float64], distances_mm: NDArray[np.float64]) -> None:
-        bins = np.minimum(distances_mm / _BIN_MM, _N_BINS - 1).astype(np.int64)
-        self._bins += np.bincount(bins, minlength=_N_BINS)
-        near = distances_mm <= SEEN_WITHIN_MM
+    def _follow(
+        self,
+        points_mm: NDArray[np.float32],
+        distances_mm: NDArray[np.float32],
+        version: object,
+    ) -> None:
+        if version != self._version:
+            self._version = version
+            self._begin_anew()
+        new = slice(self._n_done, min(self._n_done + _MAX_NEW, len(points_mm)))
+        self._n_done = max(self._n_done, new.stop)
+        near = distances_mm[new] <= _AROUND_MM
         # All vertices around each point: with the nearest alone, a fine mesh would stay spotted.
-        around = self._vertices.query_ball_point(points_mm[near], SEEN_WITHIN_MM)
+        around = self._vertices.query_ball_point(points_mm[new][near], _AROUND_MM)
         n_around = [len(vertices) for vertices in around]
-        if not sum(n_around):
-            return
-        vertices = np.concatenate(around).astype(np.int64)
-        n = len(self._counts)
-        self._counts += np.bincount(vertices, minlength=n).astype(np.int32)
-        weights = np.repeat(distances_mm[near], n_around)
-        self._sums_mm += np.bincount(vertices, weights, minlength=n)
-
-    def _state(self) -> SurfaceState:
-        is_seen = self._counts > 0
-        mean_mm = np.full(len(self._counts), np.nan, dtype=np.float32)
-        mean_mm[is_seen] = self._sums_mm[is_seen] / self._counts[is_seen]
-        seen = float(self._areas_mm2[is_seen].sum() / self._areas_mm2.sum())
-        return SurfaceState(self._median_mm(), seen, mean_mm, self._counts.copy())
-
-    def _median_mm(self) -> float:
-        until = np.cumsum(self._bins)
-        if until[-1] == 0:
-            return float("nan")
-        k = int(np.searchsorted(until, until[-1] / 2.0))
-        before = until[k - 1] if k else 0
-        return float((k + (until[-1] / 2.0 - before) / self._bins[k]) * _BIN_MM)
+        if sum(n_around):
+            vertices = np.concatenate(around).astype(np.int64)
+            weights = np.repeat(distances_mm[new][near], n_around)
+            self._counts += np.bincount(vertices, minlength=len(self._counts))
+            self._sums_mm += np.bincount(vertices, weights, minlength=len(self._counts))
 
 
-def _vertex_areas_mm2(mesh: TriangleMesh) -> NDArray[np.float64]:
-    """A third of the area of the faces around each vertex."""
-    a, b, c = np.moveaxis(mesh.triangles_mm(), 1, 0)
-    areas = 0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1)
-    weights = np.repeat(areas / 3.0, 3)
-    return np.bincount(mesh.faces.ravel(), weights, len(mesh.vertices_mm)).astype(np.float64)
+def _median(values: NDArray[np.float32]) -> float:
+    step = 1 + len(values) // _MEDIAN_OF
+    return float(np.median(values[::step])) if len(values) else float("nan")

@@ -92,7 +92,10 @@ def surface_of_cloud(points_mm: NDArray[np.float64], ball_mm: float = 1.5) -> Tr
     cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(np.array(points_mm)))
     cloud = cloud.voxel_down_sample(0.6 * ball_mm)
     cloud.estimate_normals(open3d.geometry.KDTreeSearchParamHybrid(4.0 * ball_mm, 30))
-    cloud.orient_normals_consistent_tangent_plane(15)
+    try:
+        cloud.orient_normals_consistent_tangent_plane(15)
+    except RuntimeError:  # Qhull: all on one line, or on one sphere far from each other
+        raise ReconError("the points of the cloud do not span a surface") from None
     radii = open3d.utility.DoubleVector([ball_mm, 2.0 * ball_mm, 4.0 * ball_mm])
     mesh = open3d.geometry.TriangleMesh.create_from_point_cloud_ball_pivoting(cloud, radii)
     mesh.remove_degenerate_triangles()

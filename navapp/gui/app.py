@@ -13,6 +13,7 @@ from PySide6.QtCore import QCoreApplication, QEvent, Qt
 from PySide6.QtGui import QImage, QSurfaceFormat
 from PySide6.QtWidgets import QApplication
 
+from navapp.config import Settings
 from navapp.desk import Desk
 from navapp.gui import style
 from navapp.gui.actions import remapped
@@ -73,12 +74,12 @@ def open_window(
     settings = desk.session.settings
     window = MainWindow(title, desk.session.spacing_mm, remapped(settings.window.keys))
     display = Display(opacity=settings.window.overlay_percent / 100.0)
-    window.prepare_page.show_settings(settings)
-    window.settings_drawer.show_settings(settings)
+
+    def show_settings(settings: Settings) -> None:
+        window.prepare_page.show_settings(settings)
+        window.settings_drawer.show_settings(settings)
 
     def taken_over() -> None:
-        window.prepare_page.show_settings(desk.session.settings)
-        window.settings_drawer.show_settings(desk.session.settings)
         window.review_page.forget()
         window.scene_view.set_surface(None)
 
@@ -86,7 +87,8 @@ def open_window(
         desk.plan = plan
         window.scene_view.show_plan(plan)
 
-    opening = Opening(desk, settings, desk.folder.path.parent, taken_over, set_plan)
+    show_settings(settings)
+    opening = Opening(desk, desk.folder.path.parent, taken_over, show_settings, set_plan)
     saving = SavingJobs(desk)
     commands = Commands(desk, window, display, opening, saving)
     sound = beep or (beep_aloud if settings.window.has_sound else beep_never)

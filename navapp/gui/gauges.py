@@ -13,11 +13,16 @@ from navapp.facts import Facts
 from navapp.gui import style
 from navapp.gui.doors import reports_errors
 from navapp.gui.readings import DASH, number
-from navapp.gui.style import OK, PROBLEM, TEXT, WARNING
+from navapp.gui.style import TEXT
+from recon.scan_speed import Pace, ScanSpeed
 
 _HEIGHT_PX = 64
 _PADDING_PX = 14
 _BAR_PX = 6
+INSERTING = "inserting"
+# Three times the gap between images that is still good.
+_FULL_BAR_MM = 3.0
+_PACE_COLOURS = {Pace.GOOD: style.OK, Pace.FAST: style.WARNING, Pace.TOO_FAST: style.PROBLEM}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,7 @@ def gauge_readings(facts: Facts) -> dict[str, GaugeReading]:
     covered = math.nan if surface is None else surface.seen_fraction
     median_mm = math.nan if surface is None else surface.median_mm
     return {
-        "SPEED": _speed(facts.speed_mm_per_s, facts.recommended_mm_per_s),
+        "SPEED": _speed(facts.speed, _insertion_word(facts)),
         "COVERED": GaugeReading(
             DASH if math.isnan(covered) else f"{100.0 * covered:.0f} %",
             "no CT" if surface is None else "of the CT",
@@ -48,21 +53,20 @@ def gauge_readings(facts: Facts) -> dict[str, GaugeReading]:
     }
 
 
-def _speed(mm_per_s: float, recommended_mm_per_s: float) -> GaugeReading:
-    """Green up to the recommended speed, amber to twice, red above; each with its word."""
-    if math.isnan(mm_per_s) or math.isnan(recommended_mm_per_s) or recommended_mm_per_s <= 0.0:
-        return GaugeReading(f"{DASH} mm/s", "no pose", style.MUTED, 0.0)
-    ratio = mm_per_s / recommended_mm_per_s
-    colour, word = (OK, "good") if ratio <= 1.0 else (WARNING, "fast")
-    if ratio > 2.0:
-        colour, word = PROBLEM, "too fast"
-    return GaugeReading(f"{mm_per_s:.0f} mm/s", word, colour, min(1.0, ratio / 3.0))
+def _speed(speed: ScanSpeed | None, insertion: str) -> GaugeReading:
+    """Speed, its pace in colour and word, and as bar the widest gap between images."""
+    if speed is None:
+        word = "no images yet" if insertion == INSERTING else insertion
+        return GaugeReading(f"{DASH} mm/s", word, style.MUTED, 0.0)
+    share = min(1.0, speed.spacing_mm / _FULL_BAR_MM)
+    colour = _PACE_COLOURS[speed.pace]
+    return GaugeReading(f"{speed.speed_mm_s:.0f} mm/s", speed.pace.value, colour, share)
 
 
 def _insertion_word(facts: Facts) -> str:
     if facts.alarm is not None:
         return "held"
-    return "inserting" if not facts.holds else facts.holds[0].value
+    return INSERTING if not facts.holds else facts.holds[0].value
 
 
 def _two_digits(value: float) -> str:

@@ -26,20 +26,19 @@ class Opening:
 
     Parameters
     ----------
-    settings : of the session that runs
     on_taken_over : called when another session runs
+    on_settings : called when the settings of the session that runs are other ones
     on_plan : called with a plan that was opened
     """
 
     def __init__(
         self,
         desk: Desk,
-        settings: Settings,
         root: Path,
         on_taken_over: Callable[[], None],
+        on_settings: Callable[[Settings], None],
         on_plan: Callable[[Plan | None], None],
     ) -> None:
-        self.settings = settings
         self.root = root
         self.problem = ""
         self.events: tuple[Event, ...] = ()  # of the session that is replayed
@@ -49,6 +48,8 @@ class Opening:
         self._desk = desk
         self._starter = Starter(root)
         self._on_taken_over, self._on_plan = on_taken_over, on_plan
+        self._on_settings = on_settings
+        self._shown = desk.session.settings
         self._stopping: list[threading.Thread] = []
 
     @property
@@ -56,10 +57,14 @@ class Opening:
         """What is being done, in words; empty where nothing is."""
         return "loading the session ..." if self._starter.is_busy else ""
 
+    @property
+    def settings(self) -> Settings:
+        """Of the session that runs."""
+        return self._desk.session.settings
+
     def connect(self, settings: Settings) -> None:
         """Begin a live session with these settings."""
         self.problem, self.events, self.visible_s = "", (), ()
-        self.settings = settings
         self._starter.live(settings)
 
     def open(self, path: Path) -> None:
@@ -80,7 +85,7 @@ class Opening:
         elif path.is_dir() or suffix in _SWEEPS:
             self._replay(self.settings, path, ())
         elif suffix == ".onnx":
-            self.connect(_changed(self.settings, "model", path=path))
+            self._use_model(path)
         elif suffix in _SURFACES:
             self.connect(_changed(self.settings, "geometry", ct=(path,)))
         elif suffix == ".toml":
@@ -101,6 +106,9 @@ class Opening:
             self._take_over(outcome)
         elif isinstance(outcome, str):
             self.problem = self._desk.message = outcome
+        if self.settings is not self._shown:
+            self._shown = self.settings
+            self._on_settings(self._shown)
 
     def sessions(self) -> tuple[SavedSession, ...]:
         """Those that can be opened, the newest first; not the one that runs."""
@@ -116,6 +124,14 @@ class Opening:
         self._starter.close()
         for thread in self._stopping:
             thread.join()
+
+    def _use_model(self, path: Path) -> None:
+        """In the session that runs, without a break; where none does, in a new one."""
+        session = self._desk.session
+        if isinstance(session, Session) and not session.finished.is_set():
+            session.swap_model(path)
+        else:
+            self.connect(_changed(self.settings, "model", path=path))
 
     def _open_session(self, folder: Path) -> None:
         saved = read_session(folder)

@@ -20,6 +20,8 @@ from PySide6.QtWidgets import (
 
 from navapp.gui import style
 
+_ROW_PX = 28
+
 
 class Panel(QWidget):
     """A column with a title."""
@@ -55,12 +57,16 @@ def label(text: str = "", role: str = "") -> QLabel:
     return result
 
 
-def table(headers: Sequence[str]) -> QTableWidget:
-    """An empty table that is read, not typed into; the last column takes the room."""
+def table(headers: Sequence[str], n_least: int = 1) -> QTableWidget:
+    """An empty table that is read, not typed into; the last column takes the room.
+
+    It is never smaller than `n_least` rows.
+    """
     result = QTableWidget(0, len(headers))
     result.setHorizontalHeaderLabels(list(headers))
     result.verticalHeader().hide()
-    result.verticalHeader().setDefaultSectionSize(28)
+    result.verticalHeader().setDefaultSectionSize(_ROW_PX)
+    result.setMinimumHeight((n_least + 1) * _ROW_PX + 2 * style.GAP_PX)
     result.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
     result.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
     result.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)

@@ -76,7 +76,7 @@ class PreparePage(Panel):
         row.addWidget(self.connect_button)
         row.addWidget(self.problem, 1)
         self.column.addLayout(row)
-        self.streams = table(("Stream", "Kind", "Rate", "Size"))
+        self.streams = table(("Stream", "Kind", "Rate", "Size"), n_least=3)
         self.streams.cellClicked.connect(self._choose)
         self.column.addWidget(label("What the servers send; click an image to choose it", "muted"))
         self.column.addWidget(self.streams, 2)

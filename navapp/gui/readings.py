@@ -28,11 +28,12 @@ class Level(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a chip says: a value, its mark, and more for the mouse pointer."""
+    """What a chip says: a value, its mark, more for the mouse pointer, a word by the caption."""
 
     value: str
     level: Level = Level.PLAIN
     tooltip: str = ""
+    word: str = ""
 
 
 # Caption and share of the row's width: no chip moves or grows with its content.
@@ -100,8 +101,14 @@ def _tool(tools: tuple[ToolState, ...], facts: Facts) -> Reading:
 
 def _model(status: SessionStatus) -> Reading:
     provider = status.provider.removesuffix("ExecutionProvider").replace("Tensorrt", "TensorRT")
-    tooltip = f"Median time of the network. {status.provider_reason}"
-    return Reading(f"{provider} {number(status.infer_p50_ms)} ms", tooltip=tooltip)
+    lines = (status.model_note, f"Median time of {status.model}. {status.provider_reason}")
+    is_as_wished = not status.model_note or status.model_note.startswith(f"{status.model} runs")
+    return Reading(
+        f"{provider} {number(status.infer_p50_ms)} ms",
+        Level.PLAIN if is_as_wished else Level.WARNING,
+        "\n".join(line for line in lines if line),
+        status.model.removesuffix(".onnx"),
+    )
 
 
 def _end_to_end(p95_ms: float) -> Reading:

@@ -51,6 +51,9 @@ class Chip(QWidget):
         painter.setBrush(QColor(style.PANEL))
         painter.drawRoundedRect(self.rect(), 8, 8)
         self._paint_text(painter, 0, 4, self.caption, style.MUTED, style.SMALL_PX)
+        if self.reading.word:
+            indent = painter.fontMetrics().horizontalAdvance(self.caption) + 10
+            self._paint_text(painter, indent, 4, self.reading.word, style.MUTED, style.SMALL_PX)
         indent = 0
         if self.reading.level not in (Level.PLAIN, Level.OFF):
             paint_mark(painter, QRectF(_PADDING_PX, 43, _MARK_PX, _MARK_PX), self.reading.level)

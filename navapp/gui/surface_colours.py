@@ -14,7 +14,7 @@ _N = 256
 _ALPHA = 230
 # The far end of the scale; beyond it all is the same colour.
 FAR_MM = 2.0
-ENOUGH_POINTS = 20
+ENOUGH_VIEWS = 10
 
 
 class SurfaceColours(Enum):
@@ -51,13 +51,15 @@ def colour_table(mode: SurfaceColours) -> NDArray[np.uint8]:
 def scalars(mode: SurfaceColours, state: SurfaceState) -> NDArray[np.float32]:
     """Place of each vertex in the table, (V,) in [0, 1]; 0 where nothing was seen."""
     if mode is SurfaceColours.PLAIN:
-        return np.zeros(len(state.n_points), dtype=np.float32)
+        return np.zeros(len(state.vertex_views), dtype=np.float32)
     if mode is SurfaceColours.DISTANCE:
-        share = np.nan_to_num(state.distance_mm, nan=0.0) / FAR_MM
+        is_known = np.isfinite(state.vertex_distance_mm)
+        share = np.where(is_known, state.vertex_distance_mm, 0.0) / FAR_MM
     else:
-        share = state.n_points / ENOUGH_POINTS
+        is_known = state.vertex_views > 0
+        share = (state.vertex_views - 1) / (ENOUGH_VIEWS - 1)
     seen = (1.5 + np.clip(share, 0.0, 1.0) * (_N - 2)) / _N
-    return np.where(state.n_points > 0, seen, 0.0).astype(np.float32)
+    return np.where(is_known, seen, 0.0).astype(np.float32)
 
 
 def legend(mode: SurfaceColours) -> tuple[str, str, str]:
@@ -65,7 +67,7 @@ def legend(mode: SurfaceColours) -> tuple[str, str, str]:
     if mode is SurfaceColours.DISTANCE:
         return "CT coloured by distance to the cloud", "0 mm", f"{FAR_MM:g} mm and more"
     if mode is SurfaceColours.COVERAGE:
-        return "CT coloured by coverage", "seen once", f"{ENOUGH_POINTS} points and more"
+        return "CT coloured by coverage", "seen in 1 image", f"in {ENOUGH_VIEWS} images or more"
     return "", "", ""
 
 

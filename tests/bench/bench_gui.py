@@ -1,38 +1,36 @@
-"""What the window costs: GUI work per tick, and bringing new points to the GPU.
+"""What the window costs: GUI work per tick, over a long time, and from start to window.
 
-    python tests/bench/bench_gui.py [--seconds S] [--points N] [--json]
+    python tests/bench/bench_gui.py [--seconds S] [--points N] [--long S] [--json]
 
 Work per tick is the CPU time of the GUI thread for one round of the bridge, with uploads and the
 paint of the live image and without the drawing of the 3D scene, while 950x811 images come at
-60 Hz into a cloud of a million points. The upload is compared with what a plain pyqtgraph program
-does (np.concatenate, then GLScatterPlotItem.setData), alternating in the same run. A display is
-made with Xvfb where there is none.
+60 Hz into a cloud of a million points. `--long` lets such a window run on over a cloud that does
+not grow, and watches memory. A display is made with Xvfb where there is none.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from OpenGL import GL
-from pyqtgraph.opengl import GLScatterPlotItem
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication
 
 from inference.postprocess import BoneLine
 from navapp.desk import Desk
 from navapp.gui.app import application, close_window, open_window
 from navapp.gui.bridge import Bridge
-from navapp.gui.gl_items import CloudItem
 from navapp.gui.main_window import MainWindow
 from navapp.gui.virtual_display import has_display, virtual_display
 from navapp.session_folder import SessionFolder
@@ -47,20 +45,20 @@ _SPACING_MM = 0.054
 _NEW_POINTS = 500  # of a frame, after the voxel grid
 _SETTLING_S = 3.0
 _GOAL_TICK_P95_MS = 8.0
-_GOAL_APPEND_RATIO = 20.0
+_GOAL_START_S = 3.0
 
 
 class _Stream(MadeUpSession):
     """A session with a new frame at every tick; it is its own source of views."""
 
-    def __init__(self, n_points: int, seconds: float) -> None:
+    def __init__(self, n_points: int, seconds: float, n_new: int = _NEW_POINTS) -> None:
         super().__init__()
         self.views = self  # type: ignore[assignment]
         self.spacing_mm = (_SPACING_MM, _SPACING_MM)
         self.n_shown = 0
         self._n_frames = 0
-        self._first = n_points
-        self._cloud_mm = _cloud(n_points + int(100 * seconds) * _NEW_POINTS)
+        self._first, self._n_new = n_points, n_new
+        self._cloud_mm = _cloud(n_points + int(100 * seconds) * n_new)
         shape = (8, _ROWS, _COLUMNS)
         self._images = np.random.default_rng(0).integers(0, 235, shape, dtype=np.uint8)
         self._images.setflags(write=False)
@@ -74,7 +72,7 @@ class _Stream(MadeUpSession):
         self._n_frames += 1
         pixels = self._images[self._n_frames % len(self._images)]
         frame = ImageFrame("Image", pixels, Stamps(0.0, now_s), now_s)
-        n = self._first + self._n_frames * _NEW_POINTS
+        n = self._first + self._n_frames * self._n_new
         return LiveView(frame, self._line, self._A_target_pixel, None, self._cloud_mm[:n], now_s)
 
     def status(self) -> SessionStatus:
@@ -85,7 +83,7 @@ class _Stream(MadeUpSession):
             end_to_end_p95_ms=40.0 + self._n_frames % 5,
             n_received=self._n_frames,
             n_processed=self._n_frames,
-            n_points=self._first + self._n_frames * _NEW_POINTS,
+            n_points=self._first + self._n_frames * self._n_new,
         )
 
     def note_shown(self, view: LiveView, t_shown_s: float) -> None:
@@ -125,51 +123,59 @@ def tick_work(n_points: int, seconds: float) -> dict[str, float]:
         }
 
 
-def append_cost(n_points: int, n_rounds: int = 30) -> dict[str, float]:
-    """CPU time of adding `_NEW_POINTS` points, median of alternating rounds, ms."""
+def long_run(n_points: int, seconds: float) -> dict[str, float]:
+    """Memory and work per tick of a window over a cloud that no longer grows, as of a loop."""
     application()
-    with _window_on(_Stream(1, 1.0)) as (window, bridge):
-        bridge.stop()
-        QApplication.processEvents()
-        window.scene_view.makeCurrent()
-        cloud_mm = _cloud(n_points + n_rounds * _NEW_POINTS)
-        append, naive_append = _appender(cloud_mm), _naive_appender(cloud_mm)
-        append(n_points)
-        naive_append(n_points)
-        sizes = [n_points + (i + 1) * _NEW_POINTS for i in range(n_rounds)]
-        costs_ms = np.array([(_cpu_ms(append, n), _cpu_ms(naive_append, n)) for n in sizes])
-        window.scene_view.doneCurrent()
-    return {
-        "append_ms": float(np.median(costs_ms[:, 0])),
-        "concatenate_setdata_ms": float(np.median(costs_ms[:, 1])),
-        "ratio": float(np.median(costs_ms[:, 1] / costs_ms[:, 0])),
-        "goal_ratio": _GOAL_APPEND_RATIO,
-    }
+    stream = _Stream(n_points, 0.0, n_new=0)
+    with _window_on(stream) as (_, bridge):
+        _run_events(_SETTLING_S)
+        bridge.work_s = deque()
+        begin_s = time.perf_counter()
+        used: list[tuple[float, float]] = []
+        while (now_s := time.perf_counter() - begin_s) < seconds:
+            used.append((now_s / 60.0, _resident_mb()))
+            _run_events(1.0)
+        fifths = np.array_split(np.array(bridge.work_s) * 1e3, 5)
+        minutes, used_mb = np.array(used[len(used) // 5 :]).T
+        first, last = (float(np.percentile(fifths[k], 95)) for k in (0, 4))
+        return {
+            "long_run_s": seconds,
+            "memory_slope_mb_per_min": float(np.polyfit(minutes, used_mb, 1)[0]),
+            "tick_p95_first_fifth_ms": first,
+            "tick_p95_last_fifth_ms": last,
+            "last_to_first": last / first,
+        }
 
 
-def _appender(cloud_mm: NDArray[np.float32]) -> Callable[[int], None]:
-    item = CloudItem()
-    return lambda n: item.upload(cloud_mm[:n])
+def start_to_window() -> dict[str, float]:
+    """From a fresh process to the window over a session that is warmed up: the second of two."""
+    code = (
+        "import pathlib, tempfile\n"
+        "from tests.support.screens import running\n"
+        "from navapp.gui.app import application\n"
+        "app = application()\n"
+        "with tempfile.TemporaryDirectory() as t, running(pathlib.Path(t)):\n"
+        "    app.processEvents()\n"
+        "    print('open', flush=True)\n"
+    )
+    taken_s = 0.0
+    for _ in range(2):
+        begin_s = time.perf_counter()
+        with subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=Path(__file__).resolve().parents[2],
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            if process.stdout is None or process.stdout.readline() != "open\n":
+                raise RuntimeError("the window did not open")
+            taken_s = time.perf_counter() - begin_s
+    return {"start_to_window_s": taken_s, "goal_start_to_window_s": _GOAL_START_S}
 
 
-def _naive_appender(cloud_mm: NDArray[np.float32]) -> Callable[[int], None]:
-    item = GLScatterPlotItem(pos=cloud_mm[:0])
-    grown_mm = cloud_mm[:0]
-
-    def append(n: int) -> None:
-        nonlocal grown_mm
-        grown_mm = np.concatenate((grown_mm, cloud_mm[len(grown_mm) : n]))
-        item.setData(pos=grown_mm)
-        item.upload_vbo(item.m_vbo_position, item.pos)  # what its paint does before it draws
-
-    return append
-
-
-def _cpu_ms(append: Callable[[int], None], n: int) -> float:
-    start_s = time.thread_time()
-    append(n)
-    GL.glFinish()
-    return (time.thread_time() - start_s) * 1e3
+def _resident_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize() / 1e6
 
 
 def _cloud(n_points: int) -> NDArray[np.float32]:
@@ -189,11 +195,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="What the window costs.")
     parser.add_argument("--seconds", type=float, default=10.0, help="of the running window")
     parser.add_argument("--points", type=int, default=1_000_000, help="in the cloud at the start")
+    parser.add_argument("--long", type=float, default=0.0, help="seconds of the long run")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON as well")
     arguments = parser.parse_args()
     with nullcontext() if has_display() else virtual_display():
         figures = tick_work(arguments.points, arguments.seconds)
-        figures |= append_cost(arguments.points)
+        if arguments.long:
+            figures |= long_run(arguments.points, arguments.long)
+        figures |= start_to_window()
         application().shutdown()
     for name, value in figures.items():
         print(f"{name:24} {value:12,.3f}")

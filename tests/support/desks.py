@@ -68,7 +68,7 @@ class MadeUpSession:
         self, surface: TriangleMesh | None = None, settings: Settings | None = None
     ) -> None:
         self.settings = settings or Settings()
-        self.scene = Scene(0.5, None)
+        self.scene = Scene(0.5, None, surface)
         self.gate = InsertionGate(self.scene)
         self.on_raw: Callable[[RawMessage], None] | None = None
         self.equipment = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,16 +15,23 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
 from inference.postprocess import BoneLine
+from inference.segmenter import default_model_path
 from navapp.config import Settings, WindowSettings
 from navapp.gui.actions import ACTIONS, remapped
 from navapp.gui.app import close_window, open_window
 from navapp.gui.main_window import MainWindow
+from navapp.gui.readings import Level
 from navapp.gui.steps import Step
 from navapp.journal import read_events
 from navapp.session_folder import SessionFolder, crashed_session, read_session
+from recon.mesh_io import read_mesh
+from recon.simulator import SimulatedSweep
+from recon.surface import SurfaceDistance
 from tests.support.desks import MadeUpSession, Stage, open_stage, pose, view
 from tests.support.screens import running, wait_until
+from tracking.calibration import load_registration
 from tracking.sequences import open_sweep
+from tracking.transforms import apply, invert
 
 _KEYS = Qt.Key
 
@@ -160,6 +168,72 @@ def test_a_bad_file_is_told_and_changes_nothing(
 
     assert wait_until(is_told), stage.desk.message
     assert stage.desk.session is before
+
+
+def test_a_network_dropped_on_the_window_takes_over_in_the_session_that_runs(
+    qapp: QApplication, tmp_path: Path
+) -> None:
+    good, bad = tmp_path / "second.onnx", tmp_path / "broken.onnx"
+    shutil.copy(default_model_path(), good)
+    bad.write_text("no network")
+    with running(tmp_path, loop=True) as (desk, window, _):
+        assert wait_until(lambda: desk.session.scene.n_voxels > 100)
+        session, chip = desk.session, window.status_row.chips["MODEL"]
+        name = session.status().model
+        window.dropped.emit(str(bad))
+        assert wait_until(lambda: "broken.onnx not used" in chip.reading.tooltip)
+        assert (chip.reading.word, chip.reading.level) == (Path(name).stem, Level.WARNING)
+        assert desk.message.startswith("broken.onnx not used")
+
+        window.dropped.emit(str(good))
+        assert wait_until(lambda: chip.reading.word == "second")
+        assert wait_until(lambda: chip.reading.level is Level.PLAIN)
+        assert wait_until(lambda: window.prepare_page.fields["model"].text() == str(good))
+        n_then = session.status().n_processed
+        assert wait_until(lambda: session.status().n_processed > n_then)
+        assert desk.session is session
+        told = [event.text for event in desk.journal.of_kind("model")]
+        assert any(text.startswith("second.onnx runs since") for text in told)
+
+
+def test_a_registration_is_accepted_and_everything_is_saved_with_mesh_and_volume(
+    qapp: QApplication, tmp_path: Path
+) -> None:
+    with running(tmp_path, is_registered=False) as (desk, window, _):
+        assert wait_until(lambda: desk.session.scene.n_voxels > 100)
+        window.book["record"].trigger()
+        assert wait_until(lambda: desk.session.scene.n_voxels > 2000)
+        window.book["record"].trigger()
+        assert desk.session.status().frame == "reference"
+        window.book["register"].trigger()
+        window.book["accept"].trigger()
+        assert "there is no registration to accept" in desk.message
+        assert desk.session.status().frame == "reference"
+
+        sweep = SimulatedSweep()
+        vertices_mm = sweep.mesh.vertices_mm
+        for k, ct_mm in enumerate(vertices_mm[np.linspace(0, len(vertices_mm) - 1, 5).astype(int)]):
+            desk.registering.add("", ct_mm)
+            desk.registering.find(k, apply(invert(sweep.T_ct_reference), ct_mm[None])[0])
+        window.book["fit_landmarks"].trigger()
+        window.book["accept"].trigger()
+        assert desk.session.status().frame == "ct"
+        saved = load_registration(desk.folder.path / "registration.toml")
+        np.testing.assert_allclose(saved.T_ct_reference, sweep.T_ct_reference, atol=1e-6)
+        distance_mm = desk.session.scene.first_distances_mm
+        assert np.median(distance_mm) < 0.2
+        assert len(desk.journal.of_kind("registration")) == 1
+
+        _activate(window)
+        both = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier
+        QTest.keyClick(window, _KEYS.Key_S, both)
+        assert wait_until(lambda: desk.message.startswith("saved"), 60.0), desk.message
+        assert ";" not in desk.message  # no problems
+        mesh = read_mesh(next(desk.folder.path.glob("mesh*.stl")))
+        assert np.median(SurfaceDistance(sweep.mesh).distances_mm(mesh.vertices_mm)) < 0.2
+        volume = next(desk.folder.path.glob("recording-*.mha"))
+        header = volume.read_bytes()[:2000].decode("latin-1")
+        assert "ElementSpacing = 0.5 0.5 0.5" in header
 
 
 def test_clear_needs_its_key_held_for_a_second(stage: Stage) -> None:

@@ -9,7 +9,9 @@ import numpy as np
 from inference.postprocess import BoneLine
 from navapp.scene import Scene
 from recon.scan_speed import Pace
-from recon.surface import TriangleMesh
+from recon.surface import SurfaceDistance, TriangleMesh
+from tracking.calibration import Registration
+from tracking.transforms import apply, from_rotation_vector, invert
 
 # A surface at y = 3 mm that faces the transducer, at y = 0.
 BONE = TriangleMesh([(0, 3, 0), (40, 3, 0), (40, 3, 40), (0, 3, 40)], [(0, 1, 2), (0, 2, 3)])
@@ -131,3 +133,48 @@ def test_speed_of_the_scan():
     assert scene.speed is None
     scene.start_sweep()
     assert scene.speed is None
+
+
+def test_a_registration_moves_all_that_was_built_and_a_later_one_moves_it_on(tmp_path):
+    T_ct_reference = from_rotation_vector((0.2, -0.1, 0.3), (1.0, 2.0, -3.0))
+    later = from_rotation_vector((0.1, 0.0, 0.0), (0.0, 0.5, 0.0))
+    scene = Scene(0.5, None, BONE)
+    put(scene, 5.0, target="reference")
+    scene.stop_sweep()
+    scene.start_sweep()
+    put(scene, 9.0, target="reference")
+    before, places = scene.snapshot(), scene.placed_frames
+    assert scene.frame == "reference"
+    assert scene.coverage is None
+    for T in (T_ct_reference, later):
+        generation = scene.generation
+        scene.register(Registration(T, tmp_path / "registration.toml", "hash"))
+        after = scene.snapshot()
+        assert (scene.frame, scene.generation) == ("ct", generation + 1)
+        # Two old voxels may fall into one new one, which then holds their mean.
+        apart_mm = np.linalg.norm(
+            apply(T, before.points_mm)[:, None] - after.points_mm[None], axis=2
+        ).min(axis=1)
+        assert apart_mm.max() < 0.5
+        assert np.median(apart_mm) < 1e-3
+        distance_mm = SurfaceDistance(BONE).distances_mm(scene.first_points_mm.astype(float))
+        np.testing.assert_allclose(scene.first_distances_mm, distance_mm, atol=1e-4)
+        for placed, old in zip(scene.placed_frames, places, strict=True):
+            np.testing.assert_allclose(placed.A_scene_pixel, T @ old.A_scene_pixel, atol=1e-9)
+            assert placed.n_points == old.n_points
+    assert set(scene.sweep_counts()) == {1, 2}
+    np.testing.assert_allclose(scene.place(np.eye(4), "reference")[0], later, atol=1e-12)
+
+
+def test_registered_where_it_lies_the_bone_is_seen(tmp_path):
+    T_ct_reference = from_rotation_vector((0.2, -0.1, 0.3), (1.0, 2.0, -3.0))
+    scene, in_ct = Scene(0.5, None, BONE), Scene(0.5, None, BONE)
+    put(in_ct, 5.0)
+    u = np.arange(50.0, 350.0)
+    ones = np.ones(u.size, np.float32)
+    line = BoneLine(np.column_stack((u, np.full_like(u, 32.0))), ones, ones)
+    A_ct_pixel = in_ct.placed_frames[0].A_scene_pixel
+    scene.insert(line, invert(T_ct_reference) @ A_ct_pixel, "reference", SHAPE, t_s=0.5)
+    scene.register(Registration(T_ct_reference, tmp_path / "registration.toml", "hash"))
+    assert scene.coverage.seen_fraction() == in_ct.coverage.seen_fraction() > 0.0
+    assert np.median(scene.first_distances_mm) == np.float32(np.median(in_ct.first_distances_mm))

@@ -7,7 +7,13 @@ import open3d
 import pytest
 
 from recon.errors import ReconError
-from recon.mesh_io import read_cloud, read_mesh, write_cloud_ply, write_mesh
+from recon.mesh_io import (
+    read_cloud,
+    read_mesh,
+    surface_of_cloud,
+    write_cloud_ply,
+    write_mesh,
+)
 from recon.phantom_bone import long_bone_mesh
 from recon.point_cloud import PointCloud
 
@@ -130,3 +136,29 @@ def test_rewriting_replaces_the_whole_file(tmp_path, mesh):
 def test_mesh_of_another_format_is_not_written(tmp_path, mesh):
     with pytest.raises(ReconError, match=r"suffix is '.obj', expected .stl or .ply"):
         write_mesh(tmp_path / "bone.obj", mesh)
+
+
+def test_a_surface_through_a_cloud_lies_on_it_and_is_open_where_nobody_looked():
+    """Half a ball of 20 mm: every vertex on it, nearly all of its area, and no lid."""
+    rng = np.random.default_rng(0)
+    points_mm = rng.normal(size=(20_000, 3))
+    points_mm *= 20.0 / np.linalg.norm(points_mm, axis=1, keepdims=True)
+    surface = surface_of_cloud(points_mm[points_mm[:, 2] > 0.0])
+    radii_mm = np.linalg.norm(surface.vertices_mm, axis=1)
+    assert np.abs(radii_mm - 20.0).max() < 0.1
+    a, b, c = np.moveaxis(surface.triangles_mm(), 1, 0)
+    area_mm2 = 0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1).sum()
+    assert area_mm2 == pytest.approx(2.0 * np.pi * 20.0**2, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("points_mm", "said"),
+    [
+        (np.zeros((3, 3)), "a surface of 3 points, expected"),
+        (100.0 * np.arange(300.0).reshape(100, 3), "do not span a surface"),
+        (50.0 * np.indices((5, 5, 4)).reshape(3, -1).T, "too far apart for a surface"),
+    ],
+)
+def test_no_surface_is_made_up(points_mm, said):
+    with pytest.raises(ReconError, match=said):
+        surface_of_cloud(points_mm)

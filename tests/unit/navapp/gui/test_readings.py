@@ -7,8 +7,10 @@ import pytest
 from navapp.facts import Facts
 from navapp.gui.gauges import gauge_readings
 from navapp.gui.readings import CHIPS, Level, readings
+from navapp.insertion import Hold
 from navapp.state import DropReason, SessionState, SessionStatus, StreamState, ToolState
 from navapp.takes import TakeState
+from recon.scan_speed import Pace, ScanSpeed
 
 _NAN = float("nan")
 
@@ -41,8 +43,7 @@ _FACTS = Facts(
     sweep=3,
     take=TakeState(True, 1, 62.0, None),
     free_gb=212.0,
-    speed_mm_per_s=30.0,
-    recommended_mm_per_s=20.0,
+    speed=ScanSpeed(30.0, 1.5, 20.0, Pace.FAST),
     surface=None,
     guidance=None,
     plan_name="",
@@ -77,6 +78,22 @@ def test_nothing_measured_is_a_dash_and_not_a_number() -> None:
     assert chips["PROBE"].value == "none yet"
 
 
+@pytest.mark.parametrize(
+    ("note", "level"),
+    [
+        ("", Level.PLAIN),
+        ("bone.onnx runs since 12 s", Level.PLAIN),
+        ("loading other.onnx", Level.WARNING),
+        ("other.onnx not used: not a model; bone.onnx runs on", Level.WARNING),
+    ],
+)
+def test_the_network_in_use_is_named_with_what_became_of_another(note: str, level: Level) -> None:
+    status = replace(_RUNNING, model="bone.onnx", model_note=note)
+    chip = readings(replace(_FACTS, status=status))["MODEL"]
+    assert (chip.word, chip.level) == ("bone", level)
+    assert note in chip.tooltip
+
+
 def test_a_recording_that_failed_says_why() -> None:
     take = TakeState(False, 1, 0.0, "recording ended: no space")
     chip = readings(replace(_FACTS, take=take))["RECORDING"]
@@ -97,6 +114,14 @@ def test_the_state_has_its_level(state: SessionState, level: Level) -> None:
     assert (chip.level, chip.tooltip) == (level, "why")
 
 
-@pytest.mark.parametrize(("speed", "word"), [(19.0, "good"), (30.0, "fast"), (41.0, "too fast")])
-def test_the_speed_has_a_word(speed: float, word: str) -> None:
-    assert gauge_readings(replace(_FACTS, speed_mm_per_s=speed))["SPEED"].word == word
+@pytest.mark.parametrize("pace", Pace)
+def test_the_speed_has_a_word(pace: Pace) -> None:
+    speed = ScanSpeed(31.4, 1.5, 20.0, pace)
+    reading = gauge_readings(replace(_FACTS, speed=speed))["SPEED"]
+    assert (reading.value, reading.word, reading.share) == ("31 mm/s", pace.value, 0.5)
+
+
+@pytest.mark.parametrize(("holds", "word"), [((), "no images yet"), ((Hold.FROZEN,), "frozen")])
+def test_without_a_speed_it_is_told_why(holds: tuple[Hold, ...], word: str) -> None:
+    reading = gauge_readings(replace(_FACTS, speed=None, holds=holds))["SPEED"]
+    assert (reading.value, reading.word) == ("\u2013 mm/s", word)
