@@ -81,7 +81,7 @@ def go(way: WholeWay, shown: Shown) -> dict[str, Any]:
     try:
         export(way.out / RUN, model, confidence=fit_confidence([validation]))
     except InputError as error:
-        shown.say(f"confidence stays the network's own: {error}")
+        shown.say(f"no curve of confidence, peaks are shown as they are; {error}")
     test = recorded([labelled], split_path, "test")
     return judge_into(
         way.out / EVALUATION,
