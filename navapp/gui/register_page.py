@@ -23,7 +23,7 @@ class RegisterPage(Panel):
         )
         self.load_button = QPushButton("Load landmarks...")
         self.column.addWidget(self.load_button)
-        self.landmarks = table(("Landmark", "In CT (mm)", "On the patient"), n_least=4)
+        self.landmarks = table(("Landmark", "In CT (mm)", "On the patient"), n_least=3)
         self.column.addWidget(self.landmarks, 2)
         self.hint = label()
         self.column.addWidget(self.hint)
