@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from navapp.alarms import judge
+from navapp.alarms import STALE_AFTER_S, judge
 from navapp.errors import NavappError
 from navapp.facts import Facts
 from navapp.insertion import Hold
@@ -146,6 +146,11 @@ class Desk:
         """Since the newest view came; None before the first."""
         return None if self._t_view_s is None else self._clock() - self._t_view_s
 
+    @property
+    def _is_fresh(self) -> bool:
+        """Whether images come; also a replay that is paused sends none."""
+        return self.view_age_s is not None and self.view_age_s <= STALE_AFTER_S
+
     def facts(self) -> Facts:
         """One look at everything; cheap enough for five a second."""
         session, status = self.session, self.session.status()
@@ -168,7 +173,7 @@ class Desk:
             sweep=session.gate.sweep,
             take=self.takes.state,
             free_gb=self._free_gb,
-            speed=session.scene.speed if alarm is None else None,
+            speed=session.scene.speed if alarm is None and self._is_fresh else None,
             surface=self._surface_job.result if session.surface is not None else None,
             guidance=self.guidance(),
             plan_name="" if self.plan is None else self.plan.name,

@@ -56,7 +56,7 @@ def gauge_readings(facts: Facts) -> dict[str, GaugeReading]:
 def _speed(speed: ScanSpeed | None, insertion: str) -> GaugeReading:
     """Speed, its pace in colour and word, and as bar the widest gap between images."""
     if speed is None:
-        word = "no images yet" if insertion == INSERTING else insertion
+        word = "no images" if insertion == INSERTING else insertion
         return GaugeReading(f"{DASH} mm/s", word, style.MUTED, 0.0)
     share = min(1.0, speed.spacing_mm / _FULL_BAR_MM)
     colour = _PACE_COLOURS[speed.pace]

@@ -41,11 +41,11 @@ CHIPS: dict[str, int] = {
     "SESSION": 11,
     "IMAGE": 9,
     "PROBE": 12,
-    "REFERENCE": 12,
-    "MODEL": 12,
+    "REFERENCE": 11,
+    "MODEL": 14,
     "END-TO-END P95": 10,
     "DROPPED": 12,
-    "RECORDING": 13,
+    "RECORDING": 12,
 }
 
 _STATE_LEVELS = {

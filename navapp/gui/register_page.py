@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QPushButton
 
 from navapp.gui.actions import ActionBook
@@ -23,7 +24,7 @@ class RegisterPage(Panel):
         )
         self.load_button = QPushButton("Load landmarks...")
         self.column.addWidget(self.load_button)
-        self.landmarks = table(("Landmark", "In CT (mm)", "On the patient"), n_least=4)
+        self.landmarks = table(("Landmark", "In CT (mm)", "On the patient"), n_least=2)
         self.column.addWidget(self.landmarks, 2)
         self.hint = label()
         self.column.addWidget(self.hint)
@@ -31,10 +32,10 @@ class RegisterPage(Panel):
         self.add_buttons(book["fit_landmarks"], book["refine"])
         self.column.addWidget(label("Residuals", "muted"))
         self.residuals = label("none yet")
-        self.column.addWidget(self.residuals)
+        self.residuals.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self.column.addWidget(self.residuals, 3)
         self.problem = label("", "problem")
         self.column.addWidget(self.problem)
-        self.column.addStretch(1)
         self.add_buttons(book["accept"])
 
     def show_registering(self, registering: Registering, problem: str, frame: str) -> None:

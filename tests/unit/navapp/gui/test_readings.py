@@ -121,7 +121,7 @@ def test_the_speed_has_a_word(pace: Pace) -> None:
     assert (reading.value, reading.word, reading.share) == ("31 mm/s", pace.value, 0.5)
 
 
-@pytest.mark.parametrize(("holds", "word"), [((), "no images yet"), ((Hold.FROZEN,), "frozen")])
+@pytest.mark.parametrize(("holds", "word"), [((), "no images"), ((Hold.FROZEN,), "frozen")])
 def test_without_a_speed_it_is_told_why(holds: tuple[Hold, ...], word: str) -> None:
     reading = gauge_readings(replace(_FACTS, speed=None, holds=holds))["SPEED"]
     assert (reading.value, reading.word) == ("\u2013 mm/s", word)
