@@ -14,7 +14,8 @@ from recon.surface import TriangleMesh
 # A point colours the vertices this near, as a point makes a part of the surface seen.
 _AROUND_MM = 2.0
 _MAX_NEW = 20_000  # points of one update; the rest waits for the next
-# Of more points, the median is taken of every k-th: it moves by less than 0.001 mm.
+# Of more points, the median is taken of every k-th: the standard error of a median of half a
+# million distances that scatter by 0.3 mm is 0.0005 mm.
 _MEDIAN_OF = 500_000
 
 
