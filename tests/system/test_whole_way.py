@@ -12,6 +12,7 @@ pytest.importorskip("torch", reason="torch comes with the extra `train`")
 from inference.contract import read_contract
 from inference.segmenter import Segmenter
 from offline_tools import cli
+from offline_tools.datasets.split import Split, write_split
 from tests.support.records import write_record
 
 
@@ -59,16 +60,17 @@ def test_ct_and_a_sweep_become_a_network_and_a_report(
 
 
 @pytest.mark.timeout(180)
-def test_a_sweep_too_short_for_validation_still_becomes_a_network(
+def test_a_split_without_validation_images_still_becomes_a_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record, out = tmp_path / "leg01_F123456" / "record01", tmp_path / "out"
     record.mkdir(parents=True)
     write_record(record, n_images=8)
+    names = [f"leg01_F123456/record01/{1000 + 50 * k}" for k in range(8)]
+    subsets = {"train": tuple(names[:5]), "val": (), "test": tuple(names[5:])}
+    write_split(Split("anatomy", 0, subsets), out / "split.json")
     asked = ("--ct", str(record / "bone.ply"), "--sweep", str(record), "--out", str(out))
     assert go(monkeypatch, *asked, "--preset", "first", "--epochs", "1", "--simulated", "2") == 0
-    split = json.loads((out / "split.json").read_text())
-    assert split["subsets"]["val"] == []
     assert "confidence stays the network's own: nothing to evaluate" in capsys.readouterr().out
     assert read_contract(out / "model.onnx").confidence is None
 
