@@ -38,6 +38,9 @@ for command in (
     app.command()(command)
 
 _DONE, _FAILED, _WRONG_INPUT, _INTERRUPTED = 0, 1, 2, 130
+_WRONG_PATH = (
+    FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError,
+)  # fmt: skip
 
 
 @app.command()
@@ -196,6 +199,8 @@ def _door(arguments: list[str]) -> int:
         return _say(str(error), _FAILED)
     except (OfflineToolsError, TrackingError, ReconError, InferenceError) as error:
         return _say(str(error), _WRONG_INPUT)
+    except OSError as error:
+        return _say(*_reason(error))
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "onnx", "onnxscript", "SimpleITK"):
             raise
@@ -204,6 +209,18 @@ def _door(arguments: list[str]) -> int:
         )
     except Exception as error:
         return _say(f"unexpected {type(error).__name__}: {error}", _FAILED)
+
+
+def _reason(error: OSError) -> tuple[str, int]:
+    """What the system said of a file, and the exit code: 2 for a path that cannot be.
+
+    A write that fails in its midst, on a full disk, knows no path: the reason stands alone.
+    """
+    where = f"{error.filename}: " if error.filename else ""
+    reason = error.strerror or str(error)
+    if isinstance(error, _WRONG_PATH):
+        return f"{where}cannot be used ({reason}), expected another path", _WRONG_INPUT
+    return f"{where}cannot be written ({reason}); what was finished before is kept", _FAILED
 
 
 def _say(text: str, code: int) -> int:

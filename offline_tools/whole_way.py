@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from offline_tools.datasets.audit import audited, image_hashes
 from offline_tools.datasets.blocks import anatomy_folds
-from offline_tools.datasets.images import LabelledImage
+from offline_tools.datasets.images import LabelledImage, images_of
 from offline_tools.datasets.records import Record, open_records
 from offline_tools.datasets.split import Split, read_split, write_split
 from offline_tools.datasets.splitting import DEFAULT_SHARES, split_by_donor, split_by_frame
@@ -77,8 +78,8 @@ def go(way: WholeWay, shown: Shown) -> dict[str, Any]:
     model = way.out / MODEL
     export(way.out / RUN, model)
     labelled = way.out / LABELLED
-    validation = evaluate(model, recorded([labelled], split_path, "val"))
     try:
+        validation = evaluate(model, recorded([labelled], split_path, "val"))
         export(way.out / RUN, model, confidence=fit_confidence([validation]))
     except InputError as error:
         shown.say(f"no curve of confidence, peaks are shown as they are; {error}")
@@ -151,11 +152,24 @@ def _is_sweep(path: Path) -> bool:
 
 
 def _split(records: list[Record], path: Path, seed: int) -> str:
-    """Make or read the split; how it was made, in a sentence."""
+    """Make or read the split; how it was made, in a sentence.
+
+    Raises
+    ------
+    InputError : the split that is there was made without one of the records.
+    """
     if path.exists():
         split = read_split(path)
+        used = {name for names in split.subsets.values() for name in names}
+        unused = [record.prefix for record in records if used.isdisjoint(record.names)]
+        # All images of a short record may lie in the guard band: then it is made alike again.
+        if unused and _made_split(records, seed).subsets != split.subsets:
+            raise InputError(
+                f"{path}: made without {', '.join(unused)}, which would not be used; expected "
+                "another --out, or no split there"
+            )
     else:
-        split = _made_split(records, seed)
+        split = audited(_made_split(records, seed), image_hashes(images_of(records)))
         write_split(split, path)
     counts = ", ".join(f"{len(names)} {subset}" for subset, names in split.subsets.items())
     return f"split by {split.kind}: {counts}"

@@ -100,8 +100,8 @@ def _check_labels(record: Record, unreadable: set[str], report: CheckReport) -> 
         for left in record.left_out
         if not left.is_decided and left.name not in unreadable
     ]
-    if record.label_kind == "section":
-        report.notes.append(f"{record.prefix}: labels are sections of the CT surface")
+    if record.label_note:
+        report.notes.append(record.label_note)
     if record.label_kind == "contours":
         report.faults += _mask_faults(record)
 

@@ -87,6 +87,11 @@ def donor_of(specimen: str) -> str:
     return found[0] if found else specimen
 
 
+def is_ultrabones(specimen: str) -> bool:
+    """Whether a specimen's name is one of UltraBones100k, cadaverNN_CODE: whom to credit."""
+    return _CADAVER.search(specimen) is not None
+
+
 def images_of(sources: Sequence[ImageSource]) -> Iterator[LabelledImage]:
     """Every image of every source, in order."""
     return (source.load(index) for source in sources for index in range(len(source.names)))

@@ -32,7 +32,6 @@ from offline_tools.datasets.labels import (
     Labels,
     MaskLabels,
     SectionLabels,
-    mask_paths,
 )
 from offline_tools.errors import InputError
 from tracking.calibration.probe import ProbeCalibration
@@ -101,6 +100,15 @@ class Record:
     @property
     def problems(self) -> Sequence[str]:
         return [f"{left.name}: {left.reason}" for left in self.left_out]
+
+    @property
+    def label_note(self) -> str | None:
+        """What a reader must know of the labels; None where they are labels in earnest."""
+        if self.label_kind != "section":
+            return None
+        return (
+            f"{self.prefix}: no labels there, the section of the CT surface at {self.poses} poses"
+        )
 
     @functools.cached_property
     def sha256(self) -> str:
@@ -290,8 +298,10 @@ def _nearest_surface(folder: Path) -> Path | None:
 def _label_kind(folder: Path) -> str:
     if (folder / CONTOURS).is_file():
         return "contours"
+    if (folder / MASKS).is_dir():  # an empty one as well: labels were meant to be there
+        return "masks"
     has_section = find_calibration(folder) is not None and _nearest_surface(folder) is not None
-    return "masks" if mask_paths(folder / MASKS) or not has_section else "section"
+    return "section" if has_section else "masks"
 
 
 def specimen_and_record(folder: Path) -> tuple[str, str]:

@@ -176,5 +176,9 @@ def print_scores(evaluation: dict[str, Any]) -> None:
         shown = [scores[kind][at_half] for kind in ("accuracy", "completeness", "f1")]
         table.add_row(name, *(f"{value:.3f}" for value in (*shown, scores["f1"][at_one])))
     console.print(table)
+    console.print(
+        f"{evaluation['n_frames']} images, all counted; {evaluation['n_empty_prediction']} without "
+        f"a line, {evaluation['n_empty_label']} without bone in the label"
+    )
     if compat is not None:
         console.print(f"{compat['n_skipped']} frames left out there: {compat['note']}")

@@ -60,7 +60,8 @@ def recorded(folders: Sequence[Path], split: Path | None, subset: str) -> Images
         )
     n_left_out = len(description["left_out"])
     without = f"; {n_left_out} images without a usable label are left out" if n_left_out else ""
-    return ImagesToJudge(chosen, f"{len(chosen)} images, {where}{without}", description)
+    notes = "".join(f"; {record.label_note}" for record in records if record.label_note)
+    return ImagesToJudge(chosen, f"{len(chosen)} images, {where}{without}{notes}", description)
 
 
 def seen_in_training(contract: Mapping[str, Any], description: Mapping[str, Any]) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 from offline_tools.command_line import DATA_CREDIT, made_with
 from offline_tools.datasets.cache import cached_examples
 from offline_tools.datasets.examples import Examples
-from offline_tools.datasets.images import ImageSource, LabelledImage, images_of
+from offline_tools.datasets.images import ImageSource, LabelledImage, images_of, is_ultrabones
 from offline_tools.datasets.records import open_records
 from offline_tools.datasets.simulated import (
     FIRST_TRAINING_SEED,
@@ -91,12 +91,14 @@ def prepare(
         why = "no --split" if split is None else "the split's val is empty"
         how = f"{len(validation)} simulated images ({why})"
     n_donors = len({record.donor for record in records})
+    specimens = [record.specimen for record in records]
     left_out = [
         f"{record.specimen}/{record.record}: {_counted(len(record.problems), 'image')} left out, "
         f"such as {record.problems[0]}"
         for record in records
         if record.problems
     ]
+    notes = [record.label_note for record in records if record.label_note]
     used = (
         f"{len(chosen)} recorded images of {_counted(n_donors, 'donor')} and "
         f"{len(simulated.names)} simulated ones to train; validation: {how}"
@@ -110,12 +112,12 @@ def prepare(
             "n_simulated": len(simulated.names),
             "n_validation": len(validation),
             "validation": how,
-            "credit": DATA_CREDIT,
+            **({"credit": DATA_CREDIT} if any(map(is_ultrabones, specimens)) else {}),
         },
         "split": None if split is None else _described(split, split_path),
         "made_with": made_with(),
     }
-    return Prepared(training, validation, description, (*left_out, used))
+    return Prepared(training, validation, description, (*left_out, *notes, used))
 
 
 def summary(settings: TrainSettings) -> str:

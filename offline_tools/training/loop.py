@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from inference.errors import InferenceError
 from offline_tools.datasets.examples import Examples
 from offline_tools.errors import InputError, WorkError
 from offline_tools.training.augmentation import augment
@@ -216,7 +217,13 @@ class _Training:
                 ) from None
             for name, value in terms.items():
                 sums[name] += value / len(starts)
-        validation_loss, f1 = validate(self.kept, self._validation, settings, self.device)
+        try:
+            validation_loss, f1 = validate(self.kept, self._validation, settings, self.device)
+        except InferenceError as error:  # the last step spoilt the weights: no loss has seen them
+            raise WorkError(
+                f"epoch {number}, after step {len(starts)} of {len(starts)}: {error}; stopped, the "
+                "last good checkpoint is kept (try a lower learning rate)"
+            ) from None
         result = EpochResult(
             number, sum(sums.values()), dict(sums), validation_loss, f1, rate,
             time.perf_counter() - start_s,

@@ -192,7 +192,10 @@ class TrainSettings(_Section):
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         if isinstance(self.schedule, CosineSchedule) and self.schedule.warmup_epochs >= self.epochs:
-            raise ValueError("schedule.warmup_epochs: expected fewer than epochs")
+            n_warmup = self.schedule.warmup_epochs
+            raise ValueError(
+                f"epochs is {self.epochs}, expected more than schedule.warmup_epochs, {n_warmup}"
+            )
         if self.amp == "float16" and self.device == "cpu":
             raise ValueError("amp = 'float16' needs device cuda, expected bfloat16 or off on a CPU")
         return self

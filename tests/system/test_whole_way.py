@@ -12,6 +12,7 @@ pytest.importorskip("torch", reason="torch comes with the extra `train`")
 from inference.contract import read_contract
 from inference.segmenter import Segmenter
 from offline_tools import cli
+from offline_tools.datasets.split import Split, write_split
 from tests.support.records import write_record
 
 
@@ -37,6 +38,8 @@ def test_ct_and_a_sweep_become_a_network_and_a_report(
     split = json.loads((out / "split.json").read_text())
     assert evaluation["n_frames"] == len(split["subsets"]["test"]) > 0
     assert evaluation["data"]["seen_in_training"] is None
+    assert f"test has {evaluation['n_frames']} images of 1 donor (F123456)" in split["notes"]
+    assert "credit" not in read_contract(out / "model.onnx").provenance["data"]
     assert "</html>" in (out / "evaluation" / "report.html").read_text()
     contract = read_contract(out / "model.onnx")
     assert contract.provenance["data"]["n_recorded"] == len(split["subsets"]["train"])
@@ -48,6 +51,28 @@ def test_ct_and_a_sweep_become_a_network_and_a_report(
     said = capsys.readouterr().out
     assert "epoch 1/1" not in said
     assert (out / "run" / "checkpoint.pt").read_bytes() == written
+
+    other = tmp_path / "leg01_F123456" / "record02"
+    other.mkdir()
+    write_record(other, n_images=4)
+    assert go(monkeypatch, *asked, "--sweep", str(other), *short) == 2
+    assert "made without leg01_F123456/record02, which would not be used" in capsys.readouterr().err
+
+
+@pytest.mark.timeout(180)
+def test_a_split_without_validation_images_still_becomes_a_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record, out = tmp_path / "leg01_F123456" / "record01", tmp_path / "out"
+    record.mkdir(parents=True)
+    write_record(record, n_images=8)
+    names = [f"leg01_F123456/record01/{1000 + 50 * k}" for k in range(8)]
+    subsets = {"train": tuple(names[:5]), "val": (), "test": tuple(names[5:])}
+    write_split(Split("anatomy", 0, subsets), out / "split.json")
+    asked = ("--ct", str(record / "bone.ply"), "--sweep", str(record), "--out", str(out))
+    assert go(monkeypatch, *asked, "--preset", "first", "--epochs", "1", "--simulated", "2") == 0
+    assert "confidence stays the network's own: nothing to evaluate" in capsys.readouterr().out
+    assert read_contract(out / "model.onnx").confidence is None
 
 
 def test_a_folder_without_sweeps_is_refused(

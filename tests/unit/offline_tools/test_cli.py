@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -73,6 +74,16 @@ def test_wrong_input_is_one_line_and_exit_code_2(
         (KeyboardInterrupt(), 130, "interrupted"),
         (ModuleNotFoundError("No module", name="torch"), 1, "torch is missing: run"),
         (ZeroDivisionError("by zero"), 1, "unexpected ZeroDivisionError: by zero"),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            1,
+            "offline-tools: cannot be written (No space left on device); what was finished before",
+        ),
+        (
+            FileExistsError(errno.EEXIST, "File exists", "out"),
+            2,
+            "out: cannot be used (File exists",
+        ),
     ],
 )
 def test_what_breaks_the_work_has_its_own_exit_code(

@@ -100,6 +100,24 @@ def test_record_without_any_label_is_refused(tmp_path: Path) -> None:
         open_record(tmp_path / "a" / "record01")
 
 
+def test_an_empty_set_of_masks_is_not_replaced_by_sections(tmp_path: Path) -> None:
+    root = tmp_path / "tree"
+    write_dataset(root, ("cadaver01_F231091",))
+    write_calibration(root)
+    labels = root / "cadaver01_F231091" / "record01" / "Labels"
+    for path in labels.iterdir():
+        path.unlink()
+    with pytest.raises(
+        InputError, match=r"none of 3 images has a usable label \(the first: no label"
+    ):
+        open_record(labels.parent)
+    labels.rmdir()  # as in a record that was never labelled
+    assert open_record(labels.parent).label_note == (
+        "cadaver01_F231091/record01: no labels there, the section of the CT surface at original "
+        "poses"
+    )
+
+
 def test_places_lie_along_the_bone_at_the_refined_pose(tmp_path: Path) -> None:
     write_dataset(tmp_path, ["cadaver01_F231091"])
     write_calibration(tmp_path)

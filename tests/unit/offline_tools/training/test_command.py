@@ -19,6 +19,7 @@ class Painted:
     """Four painted images, as a record of one specimen."""
 
     record, sha256 = "record01", "0" * 64
+    label_note: str | None = None
 
     def __init__(self, specimen: str, problems: tuple[str, ...] = ()) -> None:
         self.specimen, self.donor, self.problems = specimen, specimen, problems
@@ -95,6 +96,20 @@ def test_an_empty_val_leaves_validation_to_simulated_images(
 def test_a_split_of_other_images_is_refused(settings: TrainSettings, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="4 of 7 names are of no image here, such as cadaver03"):
         command.prepare(settings, [], split_file(tmp_path, (), train="cadaver03"), None)
+
+
+@pytest.mark.parametrize(
+    ("specimen", "is_credited"), [("cadaver03_S231783", True), ("knee", False)]
+)
+def test_only_whose_data_it_is_gets_credit_and_makeshift_labels_are_told(
+    settings: TrainSettings, monkeypatch: pytest.MonkeyPatch, specimen: str, is_credited: bool
+) -> None:
+    record = Painted(specimen)
+    record.label_note = "no labels there"
+    monkeypatch.setattr(command, "open_records", lambda folders: [record])
+    found = command.prepare(settings, [], None, None)
+    assert ("credit" in found.description["data"]) is is_credited
+    assert found.lines[0] == "no labels there"
 
 
 def test_recipes_come_from_a_preset_or_a_file(tmp_path: Path) -> None:

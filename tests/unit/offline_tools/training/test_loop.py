@@ -255,6 +255,21 @@ def test_infinite_gradients_stop_before_they_reach_the_weights(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_weights_spoilt_by_the_last_step_of_an_epoch_stop_with_epoch_and_step(
+    drawn: Examples, small_settings: TrainSettings, tmp_path: Path
+) -> None:
+    settings = small_settings.changed(
+        {
+            "optimiser.learning_rate": 1e30,
+            "batch_size": len(drawn),
+            "schedule": {"kind": "constant"},
+        }
+    )
+    with pytest.raises(WorkError, match=r"epoch 1, after step 1 of 1: .* not finite; stopped"):
+        run_training(drawn, settings, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 @contextmanager
 def largest_file(n_bytes: int) -> Iterator[None]:
     """Files cannot grow beyond it: writing fails as on a full disk."""

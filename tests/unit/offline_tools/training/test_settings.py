@@ -48,7 +48,10 @@ def test_all_problems_are_reported_at_once_by_dotted_name() -> None:
     [
         ({"loss": {}}, "loss: expected a weight for one of bce, dice, jaccard, skeleton"),
         ({"schedule": {"kind": "poly"}}, "schedule = {'kind': 'poly'}: input tag 'poly'"),
-        ({"schedule": {"kind": "cosine", "warmup_epochs": 60}}, "schedule.warmup_epochs: expected"),
+        (
+            {"schedule": {"kind": "cosine", "warmup_epochs": 60}},
+            "epochs is 60, expected more than schedule.warmup_epochs, 60",
+        ),
         ({"amp": "float16", "device": "cpu"}, "amp = 'float16' needs device cuda"),
         ({"ema_decay": 1.0}, "ema_decay = 1.0: input should be less than 1"),
         ({"loss": {"dice": float("nan")}}, "loss.dice = nan"),
