@@ -17,9 +17,10 @@ def _factor(settings: TrainSettings, step: int, steps_per_epoch: int) -> float:
     if isinstance(schedule, StepSchedule):
         return float(schedule.factor ** (step // steps_per_epoch // schedule.every_epochs))
     if isinstance(schedule, CosineSchedule):
-        n_warmup = schedule.warmup_epochs * steps_per_epoch
+        n_steps = settings.epochs * steps_per_epoch
+        n_warmup = min(schedule.warmup_epochs * steps_per_epoch, n_steps // 2)
         if step < n_warmup:
             return (step + 1) / n_warmup
-        share = (step - n_warmup) / (settings.epochs * steps_per_epoch - n_warmup)
+        share = (step - n_warmup) / (n_steps - n_warmup)
         return 0.5 * (1.0 + math.cos(math.pi * share))
     return 1.0

@@ -104,7 +104,10 @@ class StepSchedule(_Section):
 
 
 class CosineSchedule(_Section):
-    """Half a cosine down to 0 over the whole training, after a straight rise."""
+    """Half a cosine down to 0 over the whole training, after a straight rise.
+
+    The rise takes `warmup_epochs`, in a short training its first half at most.
+    """
 
     kind: Literal["cosine"] = "cosine"
     warmup_epochs: Natural = 0
@@ -191,11 +194,6 @@ class TrainSettings(_Section):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
-        if isinstance(self.schedule, CosineSchedule) and self.schedule.warmup_epochs >= self.epochs:
-            n_warmup = self.schedule.warmup_epochs
-            raise ValueError(
-                f"epochs is {self.epochs}, expected more than schedule.warmup_epochs, {n_warmup}"
-            )
         if self.amp == "float16" and self.device == "cpu":
             raise ValueError("amp = 'float16' needs device cuda, expected bfloat16 or off on a CPU")
         return self

@@ -48,10 +48,6 @@ def test_all_problems_are_reported_at_once_by_dotted_name() -> None:
     [
         ({"loss": {}}, "loss: expected a weight for one of bce, dice, jaccard, skeleton"),
         ({"schedule": {"kind": "poly"}}, "schedule = {'kind': 'poly'}: input tag 'poly'"),
-        (
-            {"schedule": {"kind": "cosine", "warmup_epochs": 60}},
-            "epochs is 60, expected more than schedule.warmup_epochs, 60",
-        ),
         ({"amp": "float16", "device": "cpu"}, "amp = 'float16' needs device cuda"),
         ({"ema_decay": 1.0}, "ema_decay = 1.0: input should be less than 1"),
         ({"loss": {"dice": float("nan")}}, "loss.dice = nan"),
@@ -112,6 +108,13 @@ def test_published_schedule_of_the_paper() -> None:
     assert found[0] == found[9] == 1e-5
     assert found[10] == pytest.approx(9e-6)
     assert found[99] == pytest.approx(3.874e-6, rel=1e-4)
+
+
+def test_a_short_training_warms_up_in_its_first_half() -> None:
+    settings = PRESETS["default"].settings.changed({"epochs": 1})
+    rates = [learning_rate(settings, step, 8) for step in range(8)]
+    assert rates[:5] == [2e-3 * share for share in (0.25, 0.5, 0.75, 1.0, 1.0)]
+    assert rates[5] > rates[6] > rates[7] > 0.0
 
 
 def test_cosine_rises_and_falls() -> None:
