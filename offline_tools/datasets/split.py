@@ -104,6 +104,14 @@ def shared_donors(split: Split) -> dict[str, list[str]]:
     return {donor: subsets for donor, subsets in sorted(homes.items()) if len(subsets) > 1}
 
 
+def leak_of(split: Split) -> str | None:
+    """What scores on this split do not say, in a sentence; None where its kind says all."""
+    shared = shared_donors(split) if split.kind == "specimen" else {}
+    if not shared:
+        return None
+    return f"donor {', '.join(shared)} is in several subsets: no test of unseen donors"
+
+
 def _fault(split: Split) -> str | None:
     if split.kind not in KINDS:
         return f"kind is {split.kind!r}, expected one of {', '.join(KINDS)}"

@@ -47,7 +47,8 @@ def recorded(folders: Sequence[Path], split: Path | None, subset: str) -> Images
     where = "all labelled images"
     if split is not None:
         names, description["split"] = _subset(split, subset)
-        where = f"subset {subset!r} of {split.name}"
+        leak = description["split"]["leak"]
+        where = f"subset {subset!r} of {split.name}{f' ({leak})' if leak else ''}"
     chosen = _chosen(records, names)
     if not chosen:
         raise InputError(f"nothing to evaluate: no image of {where} is in the data given")
@@ -76,9 +77,12 @@ def seen_in_training(contract: Mapping[str, Any], description: Mapping[str, Any]
     if not both:
         return None
     split = description.get("split")
-    if split is not None and _holds(provenance, split["sha256"]):
+    is_same = split is not None and _holds(provenance, split["sha256"])
+    if split is not None and is_same and split["subset"] != "train":
         return None
-    how = "with another split or none" if split is not None else "and no split says which images"
+    how = "and no split says which images"
+    if split is not None:
+        how = "with these very images" if is_same else "with another split or none"
     return (
         f"the model was trained on {', '.join(both)} {how}: these numbers are optimistic and say "
         "nothing about other bones"
@@ -106,7 +110,7 @@ def simulation(n_images: int) -> ImagesToJudge:
 
 def _subset(path: Path, subset: str) -> tuple[Sequence[str], dict[str, Any]]:
     """Names of a split's subset, and what to say of it."""
-    from offline_tools.datasets.split import read_split  # noqa: PLC0415
+    from offline_tools.datasets.split import leak_of, read_split  # noqa: PLC0415
 
     split = read_split(path)
     if subset not in split.subsets:
@@ -120,6 +124,7 @@ def _subset(path: Path, subset: str) -> tuple[Sequence[str], dict[str, Any]]:
         "sha256": split.sha256,
         "n_images": {name: len(names) for name, names in split.subsets.items()},
         "notes": list(split.notes),
+        "leak": leak_of(split),
     }
     return split.subsets[subset], description
 

@@ -61,6 +61,8 @@ def data(evaluation: Numbers, description: Numbers) -> str:
             "<p><b>Split by frame:</b> neighbouring frames lie on both sides, so these numbers say "
             "nothing about another bone.</p>"
         )
+    if split is not None and split.get("leak"):
+        parts.append(f"<p><b>The split leaks:</b> {html.escape(split['leak'])}.</p>")
     trained_on = {k: description[k] for k in ("data", "split") if k in description}
     for title, values in (("Judged on", evaluation.get("data")), ("Trained on", trained_on)):
         if values:

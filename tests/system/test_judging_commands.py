@@ -102,6 +102,10 @@ def test_only_the_subset_of_a_split_is_judged(record: Path, tmp_path: Path) -> N
         done = run_tool(*judge, *more)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
         assert text in done.stderr
+    split.write_text(json.dumps({"kind": "specimen", "seed": 0, "subsets": subsets}))
+    done = run_tool(*judge)
+    assert "is in several subsets: no test of unseen donors" in " ".join(done.stdout.split())
+    assert "<b>The split leaks:</b> donor " in (tmp_path / "out" / "report.html").read_text()
     subsets["test"] = ["elsewhere/record09/1"]
     split.write_text(json.dumps({"kind": "frame", "seed": 0, "subsets": subsets, "notes": []}))
     done = run_tool(*judge)

@@ -6,7 +6,7 @@ import pytest
 
 from offline_tools.judging.data import seen_in_training
 
-SPLIT = {"sha256": "ab" * 32}
+SPLIT = {"sha256": "ab" * 32, "subset": "test"}
 TRAINED = {"provenance": {"data": {"records": {"a/r1": "0"}}, "split": {"sha256": "ab" * 32}}}
 TRAINED_ELSEWISE = {"provenance": {"data": {"records": ["a/r1"]}}}
 
@@ -17,6 +17,11 @@ TRAINED_ELSEWISE = {"provenance": {"data": {"records": ["a/r1"]}}}
         (TRAINED, {"records": ["a/r1", "a/r2"]}, "trained on a/r1 and no split says which images"),
         (TRAINED, {"records": ["a/r2"]}, None),
         (TRAINED, {"records": ["a/r1"], "split": SPLIT}, None),
+        (
+            TRAINED,
+            {"records": ["a/r1"], "split": {**SPLIT, "subset": "train"}},
+            "with these very images",
+        ),
         (TRAINED_ELSEWISE, {"records": ["a/r1"], "split": SPLIT}, "with another split or none"),
         ({"provenance": {}}, {"records": ["a/r1"]}, None),
     ],
