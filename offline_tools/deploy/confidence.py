@@ -47,7 +47,7 @@ def fit_confidence(evaluations: Sequence[dict[str, Any]]) -> ConfidenceMap:
 
 
 def _added(evaluations: Sequence[dict[str, Any]]) -> tuple[Array, Array, Array]:
-    """Mean peak, number of points and number of right ones of each bin, over all evaluations."""
+    """Middle of each bin, number of points and number of right ones in it, over all evaluations."""
     try:
         parts = [evaluation["peak"] for evaluation in evaluations]
         edges = [np.array(part["edges"], dtype=np.float64) for part in parts]
