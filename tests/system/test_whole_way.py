@@ -71,7 +71,7 @@ def test_a_split_without_validation_images_still_becomes_a_network(
     write_split(Split("anatomy", 0, subsets), out / "split.json")
     asked = ("--ct", str(record / "bone.ply"), "--sweep", str(record), "--out", str(out))
     assert go(monkeypatch, *asked, "--preset", "first", "--epochs", "1", "--simulated", "2") == 0
-    assert "confidence stays the network's own: nothing to evaluate" in capsys.readouterr().out
+    assert "peaks are shown as they are; nothing to evaluate" in capsys.readouterr().out
     assert read_contract(out / "model.onnx").confidence is None
 
 
