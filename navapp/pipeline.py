@@ -119,12 +119,11 @@ class Pipeline:
     ) -> LiveView:
         frame = segmented.frame
         A_target_pixel = match.T_target_probe @ self.equipment.calibration.A_probe_pixel
-        if not self.scene.is_inserting:
-            A_scene_pixel, _ = self.scene.place(A_target_pixel, match.target)
-            return self._dropped(segmented, DropReason.HELD, A_scene_pixel)
-        A_scene_pixel = self.scene.insert(
+        inserted = self.scene.insert(
             line, A_target_pixel, match.target, frame.pixels.shape, frame.stamps.t_match_s
         )
+        if inserted.sweep is None:
+            return self._dropped(segmented, DropReason.HELD, inserted.A_scene_pixel)
         self.tally.points_left_out(len(segmented.line.points_px) - len(line.points_px))
         t_integrated_s = time.perf_counter()
         self.latency.add(Stage.RECONSTRUCT, t_matched_s, t_integrated_s)
@@ -132,19 +131,20 @@ class Pipeline:
         return LiveView(
             frame=frame,
             line=segmented.line,
-            A_target_pixel=A_scene_pixel,
+            A_target_pixel=inserted.A_scene_pixel,
             dropped=None,
-            cloud_points_mm=self.scene.first_points_mm,
+            cloud=self.scene.drawn(),
             t_integrated_s=t_integrated_s,
-            cloud_undone=self.scene.undone,
-            cloud_generation=self.scene.generation,
+            sweep=inserted.sweep,
         )
 
     def _compound(self, view: LiveView) -> None:
         """Put an image whose points are in the cloud into the volume; nobody waits for that."""
-        if self.volume is not None and view.dropped is None and view.A_target_pixel is not None:
-            pixels, generation = view.frame.pixels, view.cloud_generation
-            self.volume.insert(pixels, view.A_target_pixel, self.scene.newest_sweep, generation)
+        if self.volume is None or view.sweep is None or view.A_target_pixel is None:
+            return
+        self.volume.insert(
+            view.frame.pixels, view.A_target_pixel, view.sweep, view.cloud.generation
+        )
 
     def _dropped(
         self, segmented: SegmentedFrame, reason: DropReason, A_scene_pixel: Matrix | None = None
@@ -155,10 +155,8 @@ class Pipeline:
             line=segmented.line,
             A_target_pixel=A_scene_pixel,
             dropped=reason,
-            cloud_points_mm=self.scene.first_points_mm,
+            cloud=self.scene.drawn(),
             t_integrated_s=time.perf_counter(),
-            cloud_undone=self.scene.undone,
-            cloud_generation=self.scene.generation,
         )
 
     @contextmanager

@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from array import array
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inference.postprocess import BoneLine
+from navapp.state import DrawnCloud
 from recon.back_projection import back_project
 from recon.coverage import SurfaceCoverage
 from recon.point_cloud import CloudChanges, CloudSnapshot, PointCloud
@@ -18,7 +20,19 @@ from recon.surface import SurfaceDistance, TriangleMesh
 from tracking.calibration import Registration
 from tracking.transforms import Matrix, apply, invert
 
+# No two clouds of a program are taken for one another: a window outlives its sessions.
+_GENERATIONS = count(1)
+
 _PLACED = 15  # numbers that say where an image was: 12 of its affine, width, height, points
+
+
+@dataclass(frozen=True, slots=True)
+class Insertion:
+    """What became of a line: where its image lies in the scene, and the sweep that its points
+    went into, None where insertion was off."""
+
+    A_scene_pixel: Matrix
+    sweep: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +72,7 @@ class Scene:
         self._frame: str | None = None
         self._sweep = 1
         self._is_inserting = True
-        self._generation = 0
+        self._generation = next(_GENERATIONS)
         self._lock = threading.Lock()
 
     def insert(
@@ -68,24 +82,21 @@ class Scene:
         target: str,
         image_shape: tuple[int, ...],
         t_s: float = float("nan"),
-    ) -> Matrix:
+    ) -> Insertion:
         """Put a line into the cloud, unless insertion is off.
 
         Parameters
         ----------
         t_s : when the image was taken, for the speed of the scan; any clock, always the same
-
-        Returns
-        -------
-        A_scene_pixel, where the image lies in the scene.
         """
-        A_scene_pixel, frame = self.place(A_target_pixel, target)
-        points_mm = back_project(line.points_px, A_scene_pixel)
-        towards_probe = _towards_probe(line, points_mm, A_scene_pixel)
         height, width = image_shape
         with self._lock:
+            # Placed under the lock: a registration meanwhile would leave points where none are.
+            A_scene_pixel, frame = self.place(A_target_pixel, target)
             if not self._is_inserting:
-                return A_scene_pixel
+                return Insertion(A_scene_pixel, None)
+            points_mm = back_project(line.points_px, A_scene_pixel)
+            towards_probe = _towards_probe(line, points_mm, A_scene_pixel)
             self._cloud.insert(
                 points_mm,
                 line.confidence,
@@ -103,7 +114,7 @@ class Scene:
             self._frame = frame
             self._placed.extend(A_scene_pixel[:3].ravel())
             self._placed.extend((width, height, len(points_mm)))
-        return A_scene_pixel
+            return Insertion(A_scene_pixel, self._sweep)
 
     def place(self, A_target_pixel: Matrix, target: str) -> tuple[Matrix, str]:
         """A_scene_pixel of an image, and the scene's frame: "ct" or "reference"."""
@@ -111,12 +122,6 @@ class Scene:
             A_reference_pixel = A_target_pixel
             return self._registration.T_ct_reference @ A_reference_pixel, "ct"
         return A_target_pixel, target
-
-    @property
-    def newest_sweep(self) -> int:
-        """Number of the sweep that the newest image went into, 0 before there is one."""
-        with self._lock:
-            return self._sweep_starts[-1][0] if self._sweep_starts else 0
 
     @property
     def is_inserting(self) -> bool:
@@ -208,7 +213,7 @@ class Scene:
         self._placed = array("d")
         self._sweep_starts = []
         self._sweep += 1
-        self._generation += 1
+        self._generation = next(_GENERATIONS)
 
     @property
     def generation(self) -> int:
@@ -241,6 +246,11 @@ class Scene:
     def first_distances_mm(self) -> NDArray[np.float32]:
         """(n,), their distance to the CT surface; NaN where the scene is not in its space."""
         return self._cloud.first_distances_mm
+
+    def drawn(self) -> DrawnCloud:
+        """The cloud for drawing, all of it of one moment."""
+        with self._lock:
+            return DrawnCloud(self.first_points_mm, self.undone, self._generation)
 
     @property
     def undone(self) -> tuple[int, ...]:

@@ -265,8 +265,7 @@ class Session:
             self.volume.undo(sweep)
         view = self._last_view
         if sweep is not None and view is not None and not self.finished.is_set():
-            cloud_mm, undone = self.scene.first_points_mm, self.scene.undone
-            self.views.put(replace(view, cloud_points_mm=cloud_mm, cloud_undone=undone))
+            self.views.put(replace(view, cloud=self.scene.drawn()))
         return sweep
 
     def status(self) -> SessionStatus:

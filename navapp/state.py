@@ -53,26 +53,45 @@ class DropReason(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class DrawnCloud:
+    """The first point of every voxel, with what one needs to know who has drawn it before.
+
+    `points_mm` is (n, 3) float32, read-only, and but for an undo append-only. `undone` says how
+    many rows each undo so far left. In another `generation` all rows
+    are elsewhere; no two sessions have one in common.
+    """
+
+    points_mm: NDArray[np.float32]
+    undone: tuple[int, ...] = ()
+    generation: int = 0
+
+    def n_kept(self, drawn: DrawnCloud) -> int:
+        """How many of the first rows are those of a cloud that was drawn before."""
+        if drawn.generation != self.generation:
+            return 0
+        n_both = min(len(drawn.undone), len(self.undone))
+        since = (*self.undone[n_both:], *drawn.undone[n_both:])
+        return min(len(drawn.points_mm), len(self.points_mm), *since)
+
+
+@dataclass(frozen=True, slots=True)
 class LiveView:
     """The newest frame that went through the engine, with everything needed to draw it.
 
     `A_target_pixel` puts the image in the cloud's frame ("ct" or "reference"), mm; None where no
     pose was found, and then `dropped` says why; an image that was held (insertion was off) has
-    both. `cloud_points_mm` is (n, 3) float32, read-only, and but for an undo append-only: the rows
-    of an earlier view of the same session are its first rows. `cloud_undone` says how many rows
-    each undo so far left: one who has drawn a view with k undos keeps at most the least of
-    `cloud_undone[k:]` of its rows. In another `cloud_generation` all rows
-    are elsewhere. `t_integrated_s` is `perf_counter()` when the points were in the cloud.
+    both. `cloud` is the cloud after it, `sweep` the number of the sweep that its points went into,
+    None where they went nowhere. `t_integrated_s` is `perf_counter()` when the points were in the
+    cloud.
     """
 
     frame: ImageFrame
     line: BoneLine
     A_target_pixel: Matrix | None
     dropped: DropReason | None
-    cloud_points_mm: NDArray[np.float32]
+    cloud: DrawnCloud
     t_integrated_s: float
-    cloud_undone: tuple[int, ...] = ()
-    cloud_generation: int = 0
+    sweep: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from navapp.gui.readings import clock_time, readings
 from navapp.gui.steps import Step
 from navapp.gui.timeline import content_of
 from navapp.insertion import Hold
-from navapp.state import LiveView
+from navapp.state import DrawnCloud, LiveView
 
 _TICK_MS = 16
 _STATUS_PERIOD_S = 0.2
@@ -171,14 +171,15 @@ class Bridge(QObject):
         hidden = self._desk.hidden_sweeps
         if not hidden:
             return view
-        key = (view.cloud_generation, len(view.cloud_points_mm), hidden)
+        cloud = view.cloud
+        key = (cloud.generation, cloud.undone, len(cloud.points_mm), hidden)
         if self._hidden is None or self._hidden[0] != key:
-            sweeps = self._desk.session.scene.row_sweeps()[: len(view.cloud_points_mm)]
+            sweeps = self._desk.session.scene.row_sweeps()[: len(cloud.points_mm)]
             is_shown = ~np.isin(sweeps, list(hidden))
-            self._hidden = key, view.cloud_points_mm[: len(sweeps)][is_shown]
+            self._hidden = key, cloud.points_mm[: len(sweeps)][is_shown]
         # Another generation than any of the scene's: the GPU begins anew.
-        generation = -1 - hash(hidden) % 1_000_000
-        return replace(view, cloud_points_mm=self._hidden[1], cloud_generation=generation)
+        generation = -1 - hash(key) % 1_000_000
+        return replace(view, cloud=DrawnCloud(self._hidden[1], generation=generation))
 
     def _show_plot(self, caption: str) -> None:
         if caption in self._plots:

@@ -130,7 +130,7 @@ class CameraPilot:
             return self.surface_mm
         parts = [np.empty((0, 3))]
         if self.newest is not None:
-            cloud_mm = self.newest.cloud_points_mm
+            cloud_mm = self.newest.cloud.points_mm
             every = len(cloud_mm) // _MAX_FIT_POINTS + 1
             parts.append(cloud_mm[::every].astype(np.float64))
             if self.newest.A_target_pixel is not None:

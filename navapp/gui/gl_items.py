@@ -10,6 +10,7 @@ from PySide6.QtOpenGL import QOpenGLBuffer, QOpenGLTexture
 
 from navapp.gui import style
 from navapp.gui.gl_base import ShaderItem, buffer_of, rgb, texture_of
+from navapp.state import DrawnCloud
 from tracking.transforms import Matrix
 
 # Points of one buffer. A power of two, so that every stride of the draw budget divides it.
@@ -77,16 +78,12 @@ class CloudItem(ShaderItem):
         self._chunks: list[QOpenGLBuffer] = []
         self.n_points = 0
         self.stride = 1
-        self._generation: object = 0
+        self._drawn = DrawnCloud(np.empty((0, 3), np.float32))
 
-    def upload(self, points_mm: NDArray[np.float32], generation: object = 0) -> None:
-        """Make the cloud `points_mm`, (n, 3), of which all rows uploaded before are the first.
-
-        A shorter array, or one of another generation, is another cloud, and begins anew.
-        """
-        if len(points_mm) < self.n_points or generation != self._generation:
-            self.n_points = 0
-            self._generation = generation
+    def upload(self, cloud: DrawnCloud) -> int:
+        """Bring the rows to the GPU that are not there yet; returns how many were."""
+        n_kept = self.n_points = cloud.n_kept(self._drawn)
+        self._drawn, points_mm = cloud, cloud.points_mm
         while self.n_points < len(points_mm):
             index, first = divmod(self.n_points, _CHUNK)
             rows = np.ascontiguousarray(points_mm[self.n_points : self.n_points + _CHUNK - first])
@@ -96,6 +93,7 @@ class CloudItem(ShaderItem):
             self._chunks[index].write(first * _POINT_BYTES, rows, rows.nbytes)  # type: ignore[arg-type]
             self._chunks[index].release()
             self.n_points += len(rows)
+        return n_kept
 
     def paint(self) -> None:
         self._bind()

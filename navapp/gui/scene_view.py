@@ -243,9 +243,8 @@ class SceneView(GLViewWidget):
 
     def _upload(self, view: LiveView) -> NDArray[np.float32]:
         """Bring the view to the GPU; returns the points that were new."""
-        n_before = self.cloud.n_points
         self.makeCurrent()
-        self.cloud.upload(view.cloud_points_mm, (view.cloud_generation, view.cloud_undone))
+        n_kept = self.cloud.upload(view.cloud)
         self.plane.setVisible(view.A_target_pixel is not None)
         if view.A_target_pixel is not None:
             self.plane.upload(view.frame.pixels, view.A_target_pixel)
@@ -253,7 +252,7 @@ class SceneView(GLViewWidget):
         self.doneCurrent()
         if self.probe is not None:
             self.probe.setVisible(view.A_target_pixel is not None)
-        return view.cloud_points_mm[n_before:]
+        return view.cloud.points_mm[n_kept:]
 
     def _place_probe(self, A_scene_pixel: Matrix, columns: int) -> None:
         T_scene_probe, width_mm = placed_on_image(A_scene_pixel, columns)

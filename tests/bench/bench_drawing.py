@@ -34,6 +34,7 @@ from navapp.gui.image_view import ImageView
 from navapp.gui.scene_view import SceneView
 from navapp.gui.surface_colours import SurfaceColours, colour_table
 from navapp.gui.virtual_display import has_display, virtual_display
+from navapp.state import DrawnCloud
 from recon.phantom_bone import long_bone_mesh
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a file, as `make bench` does
@@ -145,7 +146,7 @@ def mesh_cost() -> tuple[float, float, int]:
 
 def _appender(cloud_mm: NDArray[np.float32]) -> Update:
     item = CloudItem()
-    return lambda n: item.upload(cloud_mm[:n])
+    return lambda n: item.upload(DrawnCloud(cloud_mm[:n]))
 
 
 def _naive_appender(cloud_mm: NDArray[np.float32]) -> Update:

@@ -34,7 +34,7 @@ from navapp.gui.bridge import Bridge
 from navapp.gui.main_window import MainWindow
 from navapp.gui.virtual_display import has_display, virtual_display
 from navapp.session_folder import SessionFolder
-from navapp.state import LiveView, SessionStatus
+from navapp.state import DrawnCloud, LiveView, SessionStatus
 from tracking.messages import ImageFrame, Stamps
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a file, as `make bench` does
@@ -73,7 +73,8 @@ class _Stream(MadeUpSession):
         pixels = self._images[self._n_frames % len(self._images)]
         frame = ImageFrame("Image", pixels, Stamps(0.0, now_s), now_s)
         n = self._first + self._n_frames * self._n_new
-        return LiveView(frame, self._line, self._A_target_pixel, None, self._cloud_mm[:n], now_s)
+        cloud = DrawnCloud(self._cloud_mm[:n])
+        return LiveView(frame, self._line, self._A_target_pixel, None, cloud, now_s)
 
     def status(self) -> SessionStatus:
         return replace(

@@ -23,6 +23,7 @@ from navapp.insertion import InsertionGate
 from navapp.scene import Scene
 from navapp.session_folder import SessionFolder
 from navapp.state import (
+    DrawnCloud,
     DropReason,
     LiveView,
     SessionState,
@@ -155,6 +156,8 @@ def view(
     A_target_pixel: Matrix | None = None,
     cloud_points_mm: NDArray[np.float32] | None = None,
     dropped: DropReason | None = None,
+    cloud_undone: tuple[int, ...] = (),
+    cloud_generation: int = 0,
 ) -> LiveView:
     if pixels is None:
         pixels = np.full((ROWS, COLUMNS), 120, dtype=np.uint8)
@@ -163,7 +166,8 @@ def view(
     for array in (pixels, cloud_points_mm):
         array.setflags(write=False)
     frame = ImageFrame("Image", pixels, Stamps(0.0, 0.0), 0.0)
-    return LiveView(frame, line, A_target_pixel, dropped, cloud_points_mm, 0.0)
+    cloud = DrawnCloud(cloud_points_mm, cloud_undone, cloud_generation)
+    return LiveView(frame, line, A_target_pixel, dropped, cloud, 0.0)
 
 
 def pose(z_mm: float = 0.0) -> Matrix:

@@ -12,7 +12,7 @@ import pytest
 from inference.postprocess import BoneLine
 from navapp.config import ResultSettings
 from navapp.results import ResultSender
-from navapp.state import DropReason, LiveView
+from navapp.state import DrawnCloud, DropReason, LiveView
 from tracking.messages import ImageFrame, Stamps
 from tracking.transforms import Matrix, from_euler_xyz_deg
 
@@ -43,7 +43,7 @@ def view(A_ct_pixel: Matrix | None) -> LiveView:
     frame = ImageFrame("Image", np.zeros((5, 6), np.uint8), Stamps(STAMP_S, 1.0), 1.0, (0.1, 0.2))
     line = BoneLine(POINTS_PX, *2 * [np.ones(3, np.float32)])
     reason = DropReason.NO_POSE if A_ct_pixel is None else None
-    return LiveView(frame, line, A_ct_pixel, reason, np.zeros((0, 3), np.float32), 1.0)
+    return LiveView(frame, line, A_ct_pixel, reason, DrawnCloud(np.zeros((0, 3), np.float32)), 1.0)
 
 
 def test_mask_points_and_probe_carry_the_images_stamp(

@@ -225,7 +225,7 @@ def test_an_undone_sweep_leaves_the_report_and_the_view(
     session = _reconstructed(sweep, settings, equipment)
     last = session.views.take(0.0)
     assert last is not None
-    assert len(last.cloud_points_mm) == session.scene.n_voxels > 0
+    assert len(last.cloud.points_mm) == session.scene.n_voxels > 0
     coverage = session.scene.coverage
     assert coverage is not None
     assert 0.0 < coverage.seen_fraction() < 0.5
@@ -235,7 +235,7 @@ def test_an_undone_sweep_leaves_the_report_and_the_view(
     assert session.undo_sweep() == 1
     view = session.views.take(0.0)
     assert view is not None
-    assert (len(view.cloud_points_mm), view.cloud_undone) == (0, (0,))
+    assert (len(view.cloud.points_mm), view.cloud.undone) == (0, (0,))
     assert view.frame is last.frame
     assert session.undo_sweep() is None
     report = conclude(session, startup_s=0.0, is_complete=True).report

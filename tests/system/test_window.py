@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -144,11 +145,14 @@ def test_fifty_frames_later_there_is_more_of_the_cloud(stage: Stage) -> None:
     assert n_after > 2 * n_before
 
 
-def test_a_shorter_cloud_is_a_new_one(stage: Stage) -> None:
+@pytest.mark.parametrize("change", [{"cloud_undone": (0,)}, {"cloud_generation": 1}])
+def test_of_a_cloud_that_was_undone_or_begun_anew_nothing_stays(
+    stage: Stage, change: dict[str, Any]
+) -> None:
     stage.show(view(cloud_points_mm=_sheet_mm(60)))
     n_before = _is_bone_hue(grab(stage.window.scene_view)).sum()
     _take_mouse(stage.window.scene_view)
-    stage.show(view(cloud_points_mm=_sheet_mm(5)))
+    stage.show(view(cloud_points_mm=_sheet_mm(5), **change))
     n_after = _is_bone_hue(grab(stage.window.scene_view)).sum()
     assert 0 < n_after < 0.3 * n_before
 

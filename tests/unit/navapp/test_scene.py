@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 
 import numpy as np
 
 from inference.postprocess import BoneLine
 from navapp.scene import Scene
+from navapp.state import DrawnCloud
+from recon.back_projection import back_project
 from recon.scan_speed import Pace
 from recon.surface import SurfaceDistance, TriangleMesh
 from tracking.calibration import Registration
@@ -85,7 +88,8 @@ def test_a_sweep_without_an_image_is_not_undone_in_place_of_the_last():
 def test_insertion_off_changes_nothing_and_still_places_the_image():
     scene = Scene(0.5, None, BONE)
     scene.stop_sweep()
-    assert put(scene, 5.0)[2, 3] == 5.0
+    placed = put(scene, 5.0)
+    assert (placed.A_scene_pixel[2, 3], placed.sweep) == (5.0, None)
     assert (scene.is_inserting, scene.n_voxels, scene.placed_frames) == (False, 0, ())
     assert scene.speed is None
 
@@ -178,3 +182,36 @@ def test_registered_where_it_lies_the_bone_is_seen(tmp_path):
     scene.register(Registration(T_ct_reference, tmp_path / "registration.toml", "hash"))
     assert scene.coverage.seen_fraction() == in_ct.coverage.seen_fraction() > 0.0
     assert np.median(scene.first_distances_mm) == np.float32(np.median(in_ct.first_distances_mm))
+
+
+def test_a_line_that_comes_while_a_registration_is_accepted_moves_with_it(tmp_path, monkeypatch):
+    """Its image is placed in the reference's frame; the registration arrives before its points."""
+    registration = Registration(
+        from_rotation_vector((0.2, -0.1, 0.3), (40.0, 2.0, -3.0)), tmp_path / "r.toml", "hash"
+    )
+    scene, expected = Scene(0.5, None, BONE), Scene(0.5, None, BONE)
+    put(expected, 5.0, target="reference")
+    expected.register(registration)
+    accepting = threading.Thread(target=scene.register, args=(registration,))
+
+    def back_project_late(points_px, A_scene_pixel):
+        accepting.start()
+        accepting.join(0.2)
+        return back_project(points_px, A_scene_pixel)
+
+    monkeypatch.setattr("navapp.scene.back_project", back_project_late)
+    put(scene, 5.0, target="reference")
+    accepting.join()
+    assert_same(scene, expected)
+    assert np.isfinite(scene.first_distances_mm).all()
+
+
+def test_what_one_keeps_who_has_drawn_the_cloud_before():
+    rows_mm = np.zeros((100, 3), np.float32)
+    drawn = DrawnCloud(rows_mm[:60], (10, 40), generation=1)
+    assert drawn.n_kept(DrawnCloud(rows_mm[:50], (10, 40), generation=1)) == 50
+    assert drawn.n_kept(DrawnCloud(rows_mm[:50], (10,), generation=1)) == 40
+    assert drawn.n_kept(DrawnCloud(rows_mm[:50], (), generation=1)) == 10
+    assert drawn.n_kept(DrawnCloud(rows_mm[:50], (10, 40), generation=2)) == 0
+    # A view from before an undo that is shown after it.
+    assert DrawnCloud(rows_mm, (10,), generation=1).n_kept(drawn) == 40
