@@ -69,6 +69,8 @@ def judge(
         return Alarm(AlarmKind.DEPTH_CHANGED, status.misfit)
     if view is None or view_age_s is None:
         return None  # nothing is shown that could be mistaken
+    if is_stale and status.state is SessionState.IDLE:
+        return Alarm(AlarmKind.SESSION_ENDED, "")
     if is_stale and status.tracking == "no connection":
         return Alarm(AlarmKind.NO_CONNECTION, f"for {view_age_s:.0f} s")
     if is_stale:

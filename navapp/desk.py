@@ -175,6 +175,7 @@ class Desk:
             free_gb=self._free_gb,
             speed=session.scene.speed if alarm is None and self._is_fresh else None,
             surface=self._surface_job.result if session.surface is not None else None,
+            volume=None if session.volume is None else session.volume.state,
             guidance=self.guidance(),
             plan_name="" if self.plan is None else self.plan.name,
             replay=replay,

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from navapp.alarms import Alarm
 from navapp.insertion import Hold
 from navapp.navigation import Guidance
-from navapp.state import SessionStatus, StreamState, ToolState
+from navapp.state import SessionState, SessionStatus, StreamState, ToolState, VolumeState
 from navapp.surface_watch import SurfaceState
 from navapp.takes import TakeState
 from recon.scan_speed import ScanSpeed
 from tracking.replay import ReplayState
+
+
+# A replay rests at its last message, which may come this much before the end of the last image.
+_END_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +33,20 @@ class Facts:
     free_gb: float
     speed: ScanSpeed | None
     surface: SurfaceState | None
+    volume: VolumeState | None
     guidance: Guidance | None
     plan_name: str
     replay: ReplayState | None
     replay_speed: str | None
     busy: str
     message: str
+
+    @property
+    def standstill(self) -> str:
+        """Why nothing comes although nothing is wrong: "paused" or "ended"; empty otherwise."""
+        if self.status.state is SessionState.IDLE and self.status.n_received:
+            return "ended"
+        if self.replay is None or not self.replay.is_paused:
+            return ""
+        is_at_end = self.replay.position_s >= self.replay.duration_s - _END_S
+        return "ended" if is_at_end else "paused"

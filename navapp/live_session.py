@@ -9,6 +9,7 @@ from navapp.channels import Source
 from navapp.config import Settings
 from navapp.equipment import Equipment
 from navapp.insertion import InsertionGate
+from navapp.live_volume import LiveVolume
 from navapp.scene import Scene
 from navapp.state import LiveView, SessionStatus, StreamState, ToolState
 from recon.surface import TriangleMesh
@@ -22,6 +23,7 @@ class LiveSession(Protocol):
     settings: Settings
     gate: InsertionGate
     scene: Scene
+    volume: LiveVolume | None
     on_raw: Callable[[RawMessage], None] | None
 
     @property

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from navapp.config import VolumeSettings
 from navapp.equipment import Equipment
+from navapp.state import VolumeState
 from navapp.volume_command import compounding_for, parse_plan
 from recon.errors import ReconError
 from recon.volume import FreehandVolume
@@ -64,9 +65,13 @@ class LiveVolume:
 
     @property
     def n_images(self) -> int:
-        """Images in the volume, without those that were undone."""
-        with self._lock:
-            return sum(n for _, n in self._sweeps)
+        """Images in the volume, without those that were undone; waits for none that goes in."""
+        return sum(n for _, n in tuple(self._sweeps))
+
+    @property
+    def state(self) -> VolumeState:
+        """For a person; a window asks five times a second, and does not wait either."""
+        return VolumeState(self.n_images, self.n_left_out, self.problem)
 
     def insert(
         self, pixels: NDArray[np.uint8], A_scene_pixel: Matrix, sweep: int, generation: int = 0

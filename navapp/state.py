@@ -125,6 +125,16 @@ class SessionStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class VolumeState:
+    """A volume that is built of the images while they come: how many are in it, how many came too
+    fast for it, and why it takes no more (`problem`, None while it does)."""
+
+    n_images: int
+    n_left_out: int
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class ToolState:
     """One pose stream on the way from the probe: its tool, how old its last pose is, s."""
 

@@ -117,7 +117,10 @@ class Bridge(QObject):
     def _show_safety(self, facts: Facts, now_s: float) -> None:
         """Banner, border and sound."""
         picture = picture_of(facts, self._display, self._desk.view, self._desk.plan)
-        self._window.image_view.show_picture(picture, self._desk.view_age_s)
+        # A picture that is held says so; how new the images are that it does not show is no age.
+        is_held = bool(facts.standstill) or Hold.FROZEN in facts.holds
+        age_s = None if is_held and facts.alarm is None else self._desk.view_age_s
+        self._window.image_view.show_picture(picture, age_s)
         self._window.scene_view.set_stale(facts.alarm is not None)
         self._window.show_border(picture.level if picture.banner else None)
         sound = self._bell.sound_for(facts.alarm, now_s)

@@ -6,17 +6,17 @@ import time
 from collections.abc import Callable
 
 from PySide6.QtCore import QRectF, QSize, Qt, QTimer
-from PySide6.QtGui import QColor, QKeyEvent, QKeySequence, QMouseEvent, QPainter, QPaintEvent
+from PySide6.QtGui import QColor, QKeyEvent, QKeySequence, QMouseEvent, QPaintEvent
 from PySide6.QtWidgets import QAbstractButton, QHBoxLayout, QSizePolicy, QWidget
 
 from navapp.gui import style
 from navapp.gui.actions import ActionBook, ActionSpec
 from navapp.gui.doors import reports_errors
+from navapp.gui.tile import paint_panel, paint_text, tile_painter
 
 BIG_BUTTONS = ("record", "freeze", "undo", "mark", "snapshot", "clear")
 HOLD_S = 1.0
 
-_HEIGHT_PX = 76
 _HOLD_TICK_MS = 30
 _LIT = {"record": style.PROBLEM, "freeze": style.WARNING}
 _LIT_TEXTS = {"record": "Stop", "freeze": "Go on"}
@@ -41,7 +41,7 @@ class BigButton(QAbstractButton):
         self._timer.setInterval(_HOLD_TICK_MS)
         self._timer.timeout.connect(self._advance)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # the space key belongs to Freeze
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding)
         self.setToolTip(f"{spec.text} ({self.key_text})")
         self.setAccessibleName(spec.text)
 
@@ -52,7 +52,7 @@ class BigButton(QAbstractButton):
         return f"hold {key}" if self.spec.needs_hold else key
 
     def sizeHint(self) -> QSize:
-        return QSize(160, _HEIGHT_PX)
+        return QSize(0, 0)  # the row's height, and an equal share of its width
 
     def show_state(self, is_lit: bool, note: str = "") -> None:
         """Light the button up, and say `note` instead of its key."""
@@ -95,29 +95,23 @@ class BigButton(QAbstractButton):
 
     @reports_errors
     def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(Qt.PenStyle.NoPen)
         lit = _LIT.get(self.spec.name, style.SKIN)
-        painter.setBrush(QColor(lit if self.is_lit else style.PANEL))
-        painter.drawRoundedRect(self.rect(), 8, 8)
-        if self.held_share > 0.0:
-            painter.setBrush(QColor(style.PROBLEM))
-            painter.drawRoundedRect(
-                QRectF(0.0, 0.0, self.width() * self.held_share, self.height()), 8, 8
-            )
-        elif self.underMouse() and not self.is_lit:
-            painter.setBrush(QColor(255, 255, 255, 14))
-            painter.drawRoundedRect(self.rect(), 8, 8)
-        text = _LIT_TEXTS.get(self.spec.name, self.spec.text) if self.is_lit else self.spec.text
-        painter.setPen(QColor(style.BACKGROUND if self.is_lit else style.TEXT))
-        painter.setFont(style.font(style.LARGE_PX, is_bold=True))
-        middle = Qt.AlignmentFlag.AlignCenter
-        painter.drawText(QRectF(0, 8, self.width(), 34), middle, text)
-        painter.setPen(QColor(style.BACKGROUND if self.is_lit else style.MUTED))
-        painter.setFont(style.font(style.SMALL_PX))
-        painter.drawText(QRectF(0, 42, self.width(), 26), middle, self.note or self.key_text)
-        painter.end()
+        with tile_painter(self, lit if self.is_lit else style.PANEL) as (painter, place):
+            if self.held_share > 0.0:
+                held = QRectF(0.0, 0.0, place.width() * self.held_share, place.height())
+                paint_panel(painter, held, QColor(style.PROBLEM))
+            elif self.underMouse() and not self.is_lit:
+                paint_panel(painter, place, QColor(255, 255, 255, 14))
+            lit_text = _LIT_TEXTS.get(self.spec.name, self.spec.text)
+            middle = Qt.AlignmentFlag.AlignCenter
+            painter.setFont(style.font(style.LARGE_PX, is_bold=True))
+            top = QRectF(0.0, 8.0, place.width(), 34.0)
+            colour = style.BACKGROUND if self.is_lit else style.TEXT
+            paint_text(painter, top, lit_text if self.is_lit else self.spec.text, colour, middle)
+            painter.setFont(style.font(style.SMALL_PX))
+            below = QRectF(0.0, 42.0, place.width(), 26.0)
+            colour = style.BACKGROUND if self.is_lit else style.MUTED
+            paint_text(painter, below, self.note or self.key_text, colour, middle)
 
     def _advance(self) -> None:
         if self.held_share >= 1.0:
@@ -128,6 +122,8 @@ class BigButton(QAbstractButton):
 
 class ButtonBar(QWidget):
     """The buttons of `BIG_BUTTONS`, in that order."""
+
+    HEIGHT_PX = 76
 
     def __init__(self, book: ActionBook) -> None:
         super().__init__()

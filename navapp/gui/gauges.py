@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from PySide6.QtCore import QRectF, QSize, Qt
+from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QWidget
 
@@ -14,10 +14,10 @@ from navapp.gui import style
 from navapp.gui.doors import reports_errors
 from navapp.gui.readings import DASH, number
 from navapp.gui.style import TEXT
+from navapp.gui.tile import PADDING_PX, paint_heading, paint_text, tile_painter
+from navapp.state import VolumeState
 from recon.scan_speed import Pace, ScanSpeed
 
-_HEIGHT_PX = 64
-_PADDING_PX = 14
 _BAR_PX = 6
 INSERTING = "inserting"
 # Three times the gap between images that is still good.
@@ -27,12 +27,13 @@ _PACE_COLOURS = {Pace.GOOD: style.OK, Pace.FAST: style.WARNING, Pace.TOO_FAST: s
 
 @dataclass(frozen=True, slots=True)
 class GaugeReading:
-    """`share` fills the bar, 0 to 1; None for no bar."""
+    """`share` fills the bar, 0 to 1; None for no bar. `tooltip` is more for the mouse pointer."""
 
     value: str
     word: str = ""
     colour: str = TEXT
     share: float | None = None
+    tooltip: str = ""
 
 
 def gauge_readings(facts: Facts) -> dict[str, GaugeReading]:
@@ -40,7 +41,7 @@ def gauge_readings(facts: Facts) -> dict[str, GaugeReading]:
     surface = facts.surface
     covered = math.nan if surface is None else surface.seen_fraction
     median_mm = math.nan if surface is None else surface.median_mm
-    return {
+    readings = {
         "SPEED": _speed(facts.speed, _insertion_word(facts)),
         "COVERED": GaugeReading(
             DASH if math.isnan(covered) else f"{100.0 * covered:.0f} %",
@@ -51,6 +52,9 @@ def gauge_readings(facts: Facts) -> dict[str, GaugeReading]:
         "TO CT": GaugeReading(f"{_two_digits(median_mm)} mm", "median"),
         "SWEEP": GaugeReading(f"{facts.sweep}", _insertion_word(facts)),
     }
+    if facts.volume is not None:
+        readings["VOLUME"] = _volume(facts.volume)
+    return readings
 
 
 def _speed(speed: ScanSpeed | None, insertion: str) -> GaugeReading:
@@ -63,7 +67,19 @@ def _speed(speed: ScanSpeed | None, insertion: str) -> GaugeReading:
     return GaugeReading(f"{speed.speed_mm_s:.0f} mm/s", speed.pace.value, colour, share)
 
 
+def _volume(volume: VolumeState) -> GaugeReading:
+    """How much is in it; a volume that takes no more images says so."""
+    if volume.problem is not None:
+        return GaugeReading(f"{volume.n_images:,}", "ended", style.WARNING, tooltip=volume.problem)
+    tooltip = "Images in volume.mha, which is saved with everything"
+    if volume.n_left_out:
+        tooltip += f"; {volume.n_left_out:,} came too fast for it"
+    return GaugeReading(f"{volume.n_images:,}", "images", tooltip=tooltip)
+
+
 def _insertion_word(facts: Facts) -> str:
+    if facts.standstill:
+        return facts.standstill
     if facts.alarm is not None:
         return "held"
     return INSERTING if not facts.holds else facts.holds[0].value
@@ -80,54 +96,48 @@ class Gauge(QWidget):
         super().__init__()
         self.caption = caption
         self.reading = GaugeReading(DASH)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-
-    def sizeHint(self) -> QSize:
-        return QSize(150, _HEIGHT_PX)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding)
 
     def show_reading(self, reading: GaugeReading) -> None:
         """Say something else; a repetition costs nothing."""
         if reading != self.reading:
             self.reading = reading
+            self.setToolTip(f"{self.caption}: {reading.value} {reading.word}\n{reading.tooltip}".strip())
             self.update()
 
     @reports_errors
     def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(QColor(style.PANEL))
-        painter.drawRoundedRect(self.rect(), 8, 8)
-        left, right = _PADDING_PX, self.width() - _PADDING_PX
-        top = QRectF(left, 3, right - left, 24)
-        middle = Qt.AlignmentFlag.AlignVCenter
-        painter.setFont(style.font(style.SMALL_PX - 2))
-        painter.setPen(QColor(style.MUTED))
-        painter.drawText(top, Qt.AlignmentFlag.AlignLeft | middle, self.caption)
-        painter.setPen(QColor(self.reading.colour if self.reading.word else style.MUTED))
-        painter.drawText(top, Qt.AlignmentFlag.AlignRight | middle, self.reading.word)
-        painter.setPen(QColor(TEXT))
-        painter.setFont(style.font(style.LARGE_PX, is_bold=True))
-        place = QRectF(left, 25, right - left, 28)
-        painter.drawText(place, Qt.AlignmentFlag.AlignLeft | middle, self.reading.value)
-        if self.reading.share is not None:
-            bar = QRectF(left, self.height() - _BAR_PX - 4, right - left, _BAR_PX)
-            painter.setPen(Qt.PenStyle.NoPen)
-            painter.setBrush(QColor(style.BACKGROUND))
-            painter.drawRoundedRect(bar, 3, 3)
-            bar.setWidth(bar.width() * self.reading.share)
-            is_plain = self.reading.colour == TEXT
-            painter.setBrush(QColor(style.SKIN if is_plain else self.reading.colour))
-            painter.drawRoundedRect(bar, 3, 3)
-        painter.end()
+        reading = self.reading
+        with tile_painter(self) as (painter, place):
+            inside = place.adjusted(PADDING_PX, 0.0, -PADDING_PX, 0.0)
+            top = QRectF(inside.left(), 3.0, inside.width(), 24.0)
+            paint_heading(painter, top, self.caption, reading.word, reading.colour)
+            painter.setFont(style.font(style.GAUGE_PX, is_bold=True))
+            value = QRectF(inside.left(), 26.0, inside.width(), 36.0)
+            paint_text(painter, value, reading.value, TEXT)
+            if reading.share is not None:
+                bar = QRectF(inside.left(), place.bottom() - _BAR_PX - 3, inside.width(), _BAR_PX)
+                colour = style.SKIN if reading.colour == TEXT else reading.colour
+                _paint_bar(painter, bar, reading.share, colour)
+
+
+def _paint_bar(painter: QPainter, bar: QRectF, share: float, colour: str) -> None:
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(QColor(style.BACKGROUND))
+    painter.drawRoundedRect(bar, 3, 3)
+    bar.setWidth(bar.width() * share)
+    painter.setBrush(QColor(colour))
+    painter.drawRoundedRect(bar, 3, 3)
 
 
 class GaugeRow(QWidget):
-    """All gauges in a row."""
+    """All gauges in a row; that of the volume only where one is built."""
+
+    HEIGHT_PX = 72
 
     def __init__(self) -> None:
         super().__init__()
-        captions = ("SPEED", "COVERED", "POINTS", "TO CT", "SWEEP")
+        captions = ("SPEED", "COVERED", "POINTS", "TO CT", "SWEEP", "VOLUME")
         self.gauges = {caption: Gauge(caption) for caption in captions}
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -137,8 +147,11 @@ class GaugeRow(QWidget):
 
     def show_facts(self, facts: Facts) -> None:
         """Give every gauge its reading."""
-        for caption, reading in gauge_readings(facts).items():
-            self.gauges[caption].show_reading(reading)
+        given = gauge_readings(facts)
+        for caption, gauge in self.gauges.items():
+            gauge.setVisible(caption in given)
+            if caption in given:
+                gauge.show_reading(given[caption])
 
 
 def guidance_texts(facts: Facts) -> tuple[tuple[str, str], ...]:
@@ -160,9 +173,10 @@ def guidance_texts(facts: Facts) -> tuple[tuple[str, str], ...]:
 class GuidanceRow(QWidget):
     """Distance, depth and angle to the plan, readable from two metres; hidden without a plan."""
 
+    HEIGHT_PX = 106
+
     def __init__(self) -> None:
         super().__init__()
-        self.setFixedHeight(104)
         self._title = ""
         self.texts: tuple[tuple[str, str], ...] = ()
         self.hide()
@@ -179,22 +193,12 @@ class GuidanceRow(QWidget):
 
     @reports_errors
     def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(QColor(style.PANEL))
-        painter.drawRoundedRect(self.rect(), 8, 8)
-        painter.setPen(QColor(style.MUTED))
-        painter.setFont(style.font(style.SMALL_PX))
-        left = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
-        painter.drawText(QRectF(_PADDING_PX, 4, self.width(), 26), left, self._title)
-        width = (self.width() - 2 * _PADDING_PX) / max(len(self.texts), 1)
-        for k, (caption, value) in enumerate(self.texts):
-            place = QRectF(_PADDING_PX + k * width, 28, width, 72)
-            painter.setPen(QColor(style.MUTED))
-            painter.setFont(style.font(style.SMALL_PX))
-            painter.drawText(place, left, caption)
-            painter.setPen(QColor(TEXT))
-            painter.setFont(style.font(style.HUGE_PX, is_bold=True))
-            painter.drawText(place.adjusted(118, 0, 0, 0), left, value)
-        painter.end()
+        with tile_painter(self) as (painter, place):
+            inside = place.adjusted(PADDING_PX, 0.0, -PADDING_PX, 0.0)
+            width = inside.width() / max(len(self.texts), 1)
+            for k, (caption, value) in enumerate(self.texts):
+                left = inside.left() + k * width
+                title = self._title if k == len(self.texts) - 1 else ""
+                paint_heading(painter, QRectF(left, 5.0, width, 26.0), caption, title)
+                painter.setFont(style.font(style.HUGE_PX, is_bold=True))
+                paint_text(painter, QRectF(left, 30.0, width, 72.0), value, TEXT)

@@ -24,7 +24,7 @@ CURVES: dict[str, tuple[tuple[str, str], ...]] = {
     "PROBE": (("probe pose rate", "Hz"), ("probe pose age", "ms")),
     "REFERENCE": (("reference pose rate", "Hz"), ("reference pose age", "ms")),
     "MODEL": (("network p50", "ms"),),
-    "END-TO-END P95": (("end to end p95", "ms"),),
+    "END-TO-END": (("end to end p95", "ms"),),
     "DROPPED": (("dropped", "images/s"),),
     "RECORDING": (("free disk", "GB"),),
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import (
     QCloseEvent,
@@ -11,6 +13,7 @@ from PySide6.QtGui import (
     QKeyEvent,
     QPainter,
     QPaintEvent,
+    QResizeEvent,
 )
 from PySide6.QtWidgets import (
     QDockWidget,
@@ -37,6 +40,7 @@ from navapp.gui.scene_view import SceneView
 from navapp.gui.settings_drawer import SettingsDrawer
 from navapp.gui.status_bar import StatusRow
 from navapp.gui.steps import LAYOUTS, Step, StepBar
+from navapp.gui.tile import scale_of
 
 _SIZE_PX = (1600, 900)
 _MIN_SIZE_PX = (1200, 640)
@@ -99,7 +103,7 @@ class MainWindow(QMainWindow):
         if step in pages:
             self._panel.setCurrentWidget(pages[step])
         layout = LAYOUTS[step]
-        self.scene_view.setVisible(self._shares[step][2] > 0)
+        self._scene.setVisible(self._shares[step][2] > 0)
         self.gauge_row.setVisible(layout.has_gauges)
         self.button_bar.setVisible(layout.has_buttons)
         self.replay_bar.is_wanted = layout.has_replay
@@ -123,6 +127,13 @@ class MainWindow(QMainWindow):
         self.log_panel.detach()
         super().closeEvent(event)
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        scale = scale_of(self)
+        strip = self.scene_view.notes.strip
+        for row in (self.status_row, self.guidance_row, self.gauge_row, self.button_bar, strip):
+            row.setFixedHeight(round(scale * row.HEIGHT_PX))
+
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if not self._hold_keys.pressed(event):
             super().keyPressEvent(event)
@@ -145,18 +156,21 @@ class MainWindow(QMainWindow):
             self._panel.addWidget(page)
         self._splitter = QSplitter(Qt.Orientation.Horizontal)
         self._splitter.setChildrenCollapsible(False)
-        for widget in (self._panel, self.image_view, self.scene_view):
+        self._scene = QWidget()
+        _column(self._scene, (self.scene_view, self.scene_view.notes.strip), self.scene_view, 0)
+        for widget in (self._panel, self.image_view, self._scene):
             self._splitter.addWidget(widget)
         self._border = _Border(self._splitter)
+        rows = (self.guidance_row, self.replay_bar, self.gauge_row, self.button_bar)
+        views = QWidget()
+        _column(views, (self._border, *rows), self._border)
+        # A window in the window: drawers take their room from the views and not from the chips.
+        self._room = QMainWindow()
+        self._room.setWindowFlags(Qt.WindowType.Widget)
+        self._room.setCentralWidget(views)
         central = QWidget()
-        layout = QVBoxLayout(central)
-        layout.setContentsMargins(_MARGIN_PX, 4, _MARGIN_PX, _MARGIN_PX)
-        layout.setSpacing(style.GAP_PX)
-        layout.addWidget(self.step_bar)
-        layout.addWidget(self.status_row)
-        layout.addWidget(self._border, 1)
-        for row in (self.guidance_row, self.replay_bar, self.gauge_row, self.button_bar):
-            layout.addWidget(row)
+        column = _column(central, (self.step_bar, self.status_row, self._room), self._room)
+        column.setContentsMargins(_MARGIN_PX, 4, _MARGIN_PX, _MARGIN_PX)
         self.setCentralWidget(central)
         self.settings_dock = self._dock(
             "Settings", self.settings_drawer, Qt.DockWidgetArea.RightDockWidgetArea
@@ -164,10 +178,10 @@ class MainWindow(QMainWindow):
         self.log_dock = self._dock("Log", self.log_panel, Qt.DockWidgetArea.BottomDockWidgetArea)
 
     def _dock(self, title: str, widget: QWidget, area: Qt.DockWidgetArea) -> QDockWidget:
-        dock = QDockWidget(title, self)
+        dock = QDockWidget(title, self._room)
         dock.setWidget(widget)
         dock.setFeatures(QDockWidget.DockWidgetFeature.DockWidgetClosable)
-        self.addDockWidget(area, dock)
+        self._room.addDockWidget(area, dock)
         dock.hide()
         return dock
 
@@ -180,6 +194,18 @@ class MainWindow(QMainWindow):
         sizes = self._splitter.sizes()
         if self.isVisible() and sum(sizes) > 0:
             self._shares[self.step] = (sizes[0], sizes[1], sizes[2])
+
+
+def _column(
+    parent: QWidget, widgets: Sequence[QWidget], grows: QWidget, spacing_px: int = style.GAP_PX
+) -> QVBoxLayout:
+    """Widgets below each other; `grows` takes the room."""
+    layout = QVBoxLayout(parent)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(spacing_px)
+    for widget in widgets:
+        layout.addWidget(widget, 1 if widget is grows else 0)
+    return layout
 
 
 class _Border(QWidget):

@@ -38,8 +38,7 @@ def watermark(facts: Facts) -> str:
     speed = facts.replay_speed
     if speed is None:
         return ""
-    state = "PAUSED" if facts.replay is not None and facts.replay.is_paused else ""
-    return f"REPLAY {state or ('max' if speed == 'max' else f'{speed}x')}"
+    return f"REPLAY {facts.standstill.upper() or ('max' if speed == 'max' else f'{speed}x')}"
 
 
 def picture_of(facts: Facts, display: Display, view: LiveView | None, plan: Plan | None) -> Picture:

@@ -38,14 +38,14 @@ class Reading:
 
 # Caption and share of the row's width: no chip moves or grows with its content.
 CHIPS: dict[str, int] = {
-    "SESSION": 11,
-    "IMAGE": 9,
-    "PROBE": 12,
-    "REFERENCE": 11,
-    "MODEL": 14,
-    "END-TO-END P95": 10,
-    "DROPPED": 12,
-    "RECORDING": 12,
+    "SESSION": 188,
+    "IMAGE": 146,
+    "PROBE": 194,
+    "REFERENCE": 194,
+    "MODEL": 226,
+    "END-TO-END": 160,
+    "DROPPED": 222,
+    "RECORDING": 194,
 }
 
 _STATE_LEVELS = {
@@ -62,20 +62,31 @@ def readings(facts: Facts) -> dict[str, Reading]:
     """What each chip of `CHIPS` says."""
     status = facts.status
     return {
-        "SESSION": Reading(
-            status.state.value.capitalize(), _STATE_LEVELS[status.state], status.detail
-        ),
-        "IMAGE": _image(status),
+        "SESSION": _session(facts),
+        "IMAGE": _image(facts),
         "PROBE": _tool(facts.tools[:1], facts),
         "REFERENCE": _tool(facts.tools[1:2], facts),
         "MODEL": _model(status),
-        "END-TO-END P95": _end_to_end(status.end_to_end_p95_ms),
+        "END-TO-END": _end_to_end(status.end_to_end_p95_ms),
         "DROPPED": _dropped(status),
         "RECORDING": _recording(facts),
     }
 
 
-def _image(status: SessionStatus) -> Reading:
+def _session(facts: Facts) -> Reading:
+    status, standstill = facts.status, facts.standstill
+    if standstill and facts.replay is not None:
+        tooltip = "Play goes on" if standstill == "paused" else "Play begins anew"
+        return Reading(f"Replay {standstill}", Level.PLAIN, tooltip)
+    if standstill:
+        return Reading("Ended", Level.OFF, status.detail)
+    return Reading(status.state.value.capitalize(), _STATE_LEVELS[status.state], status.detail)
+
+
+def _image(facts: Facts) -> Reading:
+    status = facts.status
+    if facts.standstill:
+        return _at_rest(facts)
     if math.isnan(status.image_rate_hz):
         return Reading(f"{DASH} Hz", Level.OFF, "No image has come yet")
     level = Level.OK if status.image_rate_hz > 0.0 else Level.PROBLEM
@@ -90,6 +101,8 @@ def _tool(tools: tuple[ToolState, ...], facts: Facts) -> Reading:
         if facts.tools:
             return Reading("not needed", Level.OFF, f"All in {facts.tools[0].stream}")
         return Reading("none yet", Level.OFF, facts.status.tracking)
+    if facts.standstill:
+        return _at_rest(facts)
     tool = tools[0]
     rate_hz = next((s.rate_hz for s in facts.streams if s.name == tool.stream), math.nan)
     if not tool.is_visible:
@@ -97,6 +110,11 @@ def _tool(tools: tuple[ToolState, ...], facts: Facts) -> Reading:
     if not facts.status.is_tracking_ok:
         return Reading("unusable", Level.PROBLEM, facts.status.tracking)
     return Reading(f"seen {rate_hz:.0f} Hz", Level.OK, f"{tool.stream}: poses per second")
+
+
+def _at_rest(facts: Facts) -> Reading:
+    """Nothing is lost where nothing is to come."""
+    return Reading(f"{DASH} Hz", Level.OFF, f"Nothing comes: {facts.standstill}")
 
 
 def _model(status: SessionStatus) -> Reading:
@@ -114,8 +132,9 @@ def _model(status: SessionStatus) -> Reading:
 def _end_to_end(p95_ms: float) -> Reading:
     tooltip = "From the image's arrival to the screen, 95 of 100"
     if math.isnan(p95_ms):
-        return Reading(f"{DASH} ms", Level.OFF, tooltip)
-    return Reading(f"{p95_ms:.0f} ms", Level.OK if p95_ms <= _SLOW_MS else Level.WARNING, tooltip)
+        return Reading(f"{DASH} ms", Level.OFF, tooltip, "p95")
+    level = Level.OK if p95_ms <= _SLOW_MS else Level.WARNING
+    return Reading(f"{p95_ms:.0f} ms", level, tooltip, "p95")
 
 
 def _dropped(status: SessionStatus) -> Reading:

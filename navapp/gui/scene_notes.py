@@ -1,93 +1,104 @@
-"""Words over the 3D scene: its frame, what its colours mean, and that it is a replay."""
+"""What is told about the 3D scene: beside it its frame and colours, on it that it is a replay."""
 
 from __future__ import annotations
 
-from PySide6.QtCore import QRectF, Qt
+from PySide6.QtCore import QRectF
 from PySide6.QtGui import QColor, QImage, QPainter, QPaintEvent
 from PySide6.QtWidgets import QLabel, QWidget
 
 from navapp.gui import style
 from navapp.gui.doors import reports_errors
 from navapp.gui.surface_colours import SurfaceColours, colour_table, legend
+from navapp.gui.tile import RIGHT, paint_text, tile_painter
 
 _MARGIN_PX = 12
+_GAP_PX = 12
+_BAR_PX = 12
+_WIDEST_BAR_PX = 240
 
 
 class SceneNotes:
-    """Labels that lie on the view and keep to its corners."""
+    """`strip` belongs below the view, where it hides nothing of the scene; the watermark lies on it.
+
+    Parameters
+    ----------
+    view : keeps the watermark in its corner
+    """
 
     def __init__(self, view: QWidget) -> None:
         self._view = view
-        self._frame = QLabel(view)
+        self.strip = NoteStrip()
         self._watermark = QLabel(view)
-        self._legend = _Legend(view)
-        plain = f"color: {style.MUTED}; background: transparent;"
-        self._frame.setStyleSheet(plain)
         self._watermark.setStyleSheet(
             f"color: {style.WARNING}; background: {style.VIEW}; border: 2px solid {style.WARNING};"
-            "border-radius: 6px; padding: 3px 10px; font-weight: bold;"
+            f"border-radius: 6px; padding: 3px 10px; font: bold {style.LARGE_PX}px;"
         )
-        self._frame.setFont(style.font(style.SMALL_PX))
-        self._watermark.setFont(style.font(style.LARGE_PX, is_bold=True))
         self._watermark.hide()
-        self._legend.hide()
 
     def show_frame(self, frame: str, stride: int) -> None:
         """The frame of the scene, and how many of its points are drawn."""
         drawn = "" if stride == 1 else f"   1 of {stride} points drawn"
-        self._set(self._frame, f"frame {frame}, mm{drawn}" if frame else "")
+        self.strip.show_text(f"frame {frame}, mm{drawn}" if frame else "")
 
     def show_watermark(self, text: str) -> None:
         """Say that this is a replay; nothing without a text."""
-        self._set(self._watermark, text)
+        if self._watermark.text() != text:
+            self._watermark.setText(text)
+            self._watermark.adjustSize()
+            self.place()
         self._watermark.setVisible(bool(text))
 
     def show_legend(self, mode: SurfaceColours) -> None:
         """What the colours of the CT surface mean."""
-        self._legend.show_mode(mode)
-        self._legend.setVisible(bool(legend(mode)[0]))
+        self.strip.show_mode(mode)
 
     def place(self) -> None:
         """The view has another size."""
-        bottom = self._view.height() - self._frame.height() - 8
-        self._frame.move(_MARGIN_PX, bottom)
         self._watermark.move(self._view.width() - self._watermark.width() - _MARGIN_PX, _MARGIN_PX)
-        self._legend.move(_MARGIN_PX, _MARGIN_PX)
-
-    def _set(self, label: QLabel, text: str) -> None:
-        if label.text() != text:
-            label.setText(text)
-            label.adjustSize()
-            self.place()
 
 
-class _Legend(QWidget):
-    """A title, a bar of the colours, and words at both ends."""
+class NoteStrip(QWidget):
+    """One line: the frame at the left, at the right the legend, which goes first where it is tight."""
 
-    def __init__(self, parent: QWidget) -> None:
-        super().__init__(parent)
-        self._mode = SurfaceColours.PLAIN
-        self.setFixedSize(380, 66)
+    HEIGHT_PX = 30
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text = ""
+        self.mode = SurfaceColours.PLAIN
+
+    def show_text(self, text: str) -> None:
+        if text != self.text:
+            self.text = text
+            self.update()
 
     def show_mode(self, mode: SurfaceColours) -> None:
-        self._mode = mode
-        self.update()
+        if mode is not self.mode:
+            self.mode = mode
+            self.update()
 
     @reports_errors
     def paintEvent(self, event: QPaintEvent) -> None:
-        title, low, high = legend(self._mode)
-        painter = QPainter(self)
-        painter.fillRect(self.rect(), QColor(style.VIEW))
-        painter.setFont(style.font(style.SMALL_PX - 2))
-        painter.setPen(QColor(style.TEXT))
-        width = float(self.width())
-        left, right = Qt.AlignmentFlag.AlignLeft, Qt.AlignmentFlag.AlignRight
-        painter.drawText(QRectF(0, 0, width, 22), left, title)
-        table = colour_table(self._mode)[1:].copy()
+        with tile_painter(self, style.VIEW) as (painter, place):
+            painter.setFont(style.font(style.CAPTION_PX))
+            inside = place.adjusted(_MARGIN_PX, 0.0, -_MARGIN_PX, 0.0)
+            if self.mode is not SurfaceColours.PLAIN:
+                inside.setRight(self._paint_legend(painter, inside) - _GAP_PX)
+            paint_text(painter, inside, self.text, style.MUTED)
+
+    def _paint_legend(self, painter: QPainter, place: QRectF) -> float:
+        """Title, near end, bar, far end; returns its left edge."""
+        title, low, high = legend(self.mode)
+        bar_width = min(_WIDEST_BAR_PX, place.width() / 5)
+        right = place.right()
+        right -= paint_text(painter, place, high, style.MUTED, RIGHT) + _GAP_PX
+        bar = QRectF(right - bar_width, place.center().y() - _BAR_PX / 2, bar_width, _BAR_PX)
+        table = colour_table(self.mode)[1:].copy()
         table[:, 3] = 255
         image = QImage(table.data, len(table), 1, 4 * len(table), QImage.Format.Format_RGBA8888)
-        painter.drawImage(QRectF(0, 24, width, 12), image)
-        painter.setPen(QColor(style.MUTED))
-        painter.drawText(QRectF(0, 40, width, 22), left, low)
-        painter.drawText(QRectF(0, 40, width, 22), right, high)
-        painter.end()
+        painter.drawImage(bar, image)
+        right = bar.left() - _GAP_PX
+        for text, colour in ((low, style.MUTED), (title, style.TEXT)):
+            left_of = QRectF(place.left(), place.top(), right - place.left(), place.height())
+            right -= paint_text(painter, left_of, text, colour, RIGHT) + _GAP_PX
+        return right

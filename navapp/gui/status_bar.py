@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPolygonF
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QWidget
 
@@ -10,34 +10,32 @@ from navapp.facts import Facts
 from navapp.gui import style
 from navapp.gui.doors import reports_errors
 from navapp.gui.readings import CHIPS, DASH, Level, Reading, readings
+from navapp.gui.tile import PADDING_PX, paint_heading, paint_text, tile_painter
 
-_HEIGHT_PX = 72
-_PADDING_PX = 14
 _MARK_PX = 14
-_TEXT_PX = 32
-_WIDE_PX = 1500  # a narrower window has smaller values rather than cut ones
+_INDENT_PX = _MARK_PX + 8
 
 
 class Chip(QWidget):
-    """A caption over a value, with a mark that has colour and shape. Its width is the layout's."""
+    """A caption over a value, with a mark that has colour and shape. Its place and the size of its
+    text are the window's; what does not fit ends in an ellipsis and is in the tooltip."""
 
     clicked = Signal(str)
 
     def __init__(self, caption: str) -> None:
         super().__init__()
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.caption = caption
         self.reading = Reading(DASH, Level.OFF)
-
-    def sizeHint(self) -> QSize:
-        return QSize(0, _HEIGHT_PX)
 
     def show_reading(self, reading: Reading) -> None:
         """Say something else; a repetition costs nothing."""
         if reading != self.reading:
             self.reading = reading
-            self.setToolTip(reading.tooltip)
+            heading = " ".join(part for part in (self.caption, reading.word) if part)
+            lines = (f"{heading}: {reading.value}", reading.tooltip)
+            self.setToolTip("\n".join(line for line in lines if line))
             self.update()
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
@@ -45,43 +43,24 @@ class Chip(QWidget):
 
     @reports_errors
     def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(QColor(style.PANEL))
-        painter.drawRoundedRect(self.rect(), 8, 8)
-        self._paint_text(painter, 0, 4, self.caption, style.MUTED, style.SMALL_PX)
-        if self.reading.word:
-            indent = painter.fontMetrics().horizontalAdvance(self.caption) + 10
-            self._paint_text(painter, indent, 4, self.reading.word, style.MUTED, style.SMALL_PX)
-        indent = 0
-        if self.reading.level not in (Level.PLAIN, Level.OFF):
-            paint_mark(painter, QRectF(_PADDING_PX, 43, _MARK_PX, _MARK_PX), self.reading.level)
-            indent = _MARK_PX + 8
-        colour = style.MUTED if self.reading.level is Level.OFF else style.TEXT
-        size_px = style.LARGE_PX if self.window().width() >= _WIDE_PX else style.SMALL_PX
-        self._paint_text(painter, indent, 34, self.reading.value, colour, size_px)
-        painter.end()
-
-    def _paint_text(
-        self, painter: QPainter, indent: int, top: int, text: str, colour: str, size_px: int
-    ) -> None:
-        left = _PADDING_PX + indent
-        place = QRectF(left, top, self.width() - left - _PADDING_PX // 2, _TEXT_PX)
-        painter.setFont(style.font(size_px))
-        if painter.fontMetrics().horizontalAdvance(text) > place.width():
-            painter.setFont(style.font(style.SMALL_PX - 2))
-        painter.setPen(QColor(colour))
-        fitted = painter.fontMetrics().elidedText(
-            text, Qt.TextElideMode.ElideRight, int(place.width())
-        )
-        flags = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
-        painter.drawText(place, flags, fitted)
+        reading = self.reading
+        with tile_painter(self) as (painter, place):
+            inside = place.adjusted(PADDING_PX, 0.0, -PADDING_PX / 2, 0.0)
+            top = QRectF(inside.left(), 7.0, inside.width(), 26.0)
+            paint_heading(painter, top, self.caption, reading.word)
+            value = QRectF(inside.left(), 34.0, inside.width(), 32.0)
+            if reading.level not in (Level.PLAIN, Level.OFF):
+                paint_mark(painter, QRectF(value.left(), 43.0, _MARK_PX, _MARK_PX), reading.level)
+                value.setLeft(value.left() + _INDENT_PX)
+            painter.setFont(style.font(style.LARGE_PX))
+            colour = style.MUTED if reading.level is Level.OFF else style.TEXT
+            paint_text(painter, value, reading.value, colour)
 
 
 class StatusRow(QWidget):
     """The chips, in the order and width of `CHIPS`; a click on one sends its caption."""
 
+    HEIGHT_PX = 72
     clicked = Signal(str)
 
     def __init__(self) -> None:

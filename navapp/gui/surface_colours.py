@@ -65,9 +65,9 @@ def scalars(mode: SurfaceColours, state: SurfaceState) -> NDArray[np.float32]:
 def legend(mode: SurfaceColours) -> tuple[str, str, str]:
     """Title, and the words at the two ends of the scale."""
     if mode is SurfaceColours.DISTANCE:
-        return "CT coloured by distance to the cloud", "0 mm", f"{FAR_MM:g} mm and more"
+        return "CT: distance to the cloud", "0 mm", f"{FAR_MM:g} mm or more"
     if mode is SurfaceColours.COVERAGE:
-        return "CT coloured by coverage", "seen in 1 image", f"in {ENOUGH_VIEWS} images or more"
+        return "CT: coverage", "seen in 1 image", f"{ENOUGH_VIEWS} or more"
     return "", "", ""
 
 

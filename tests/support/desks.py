@@ -20,6 +20,7 @@ from navapp.gui.app import close_window, open_window
 from navapp.gui.bridge import Bridge
 from navapp.gui.main_window import MainWindow
 from navapp.insertion import InsertionGate
+from navapp.live_volume import LiveVolume
 from navapp.scene import Scene
 from navapp.session_folder import SessionFolder
 from navapp.state import (
@@ -71,6 +72,7 @@ class MadeUpSession:
         self.settings = settings or Settings()
         self.scene = Scene(0.5, None, surface)
         self.gate = InsertionGate(self.scene)
+        self.volume: LiveVolume | None = None
         self.on_raw: Callable[[RawMessage], None] | None = None
         self.equipment = None
         self.spacing_mm = SPACING_MM

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import chdir, contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -157,12 +157,13 @@ def _grab(window: MainWindow, path: Path) -> None:
 
 def main() -> None:
     """Make them all."""
-    out = Path(sys.argv[1])
+    out = Path(sys.argv[1]).resolve()
     out.mkdir(parents=True, exist_ok=True)
     with nullcontext() if has_display() else virtual_display(), tempfile.TemporaryDirectory() as t:
         application()
-        for make in (_scan, _alarm, _register):
-            make(out, Path(t))
+        with chdir(t):  # the paths in the window are those from here
+            for make in (_scan, _alarm, _register):
+                make(out, Path())
         application().shutdown()
 
 

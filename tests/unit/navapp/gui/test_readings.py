@@ -45,6 +45,7 @@ _FACTS = Facts(
     free_gb=212.0,
     speed=ScanSpeed(30.0, 1.5, 20.0, Pace.FAST),
     surface=None,
+    volume=None,
     guidance=None,
     plan_name="",
     replay=None,
@@ -63,7 +64,7 @@ def test_every_chip_says_what_is_so() -> None:
         "PROBE": "seen 100 Hz",
         "REFERENCE": "lost 2.0 s",
         "MODEL": "CPU 11.3 ms",
-        "END-TO-END P95": "48 ms",
+        "END-TO-END": "48 ms",
         "DROPPED": "3 pose invalid +1",
         "RECORDING": "REC 01:02",
     }
@@ -74,7 +75,7 @@ def test_nothing_measured_is_a_dash_and_not_a_number() -> None:
     chips = readings(replace(_FACTS, status=status, tools=()))
     assert chips["IMAGE"].value == "\u2013 Hz"
     assert chips["MODEL"].value == "CPU \u2013 ms"
-    assert chips["END-TO-END P95"].level is Level.OFF
+    assert chips["END-TO-END"].level is Level.OFF
     assert chips["PROBE"].value == "none yet"
 
 

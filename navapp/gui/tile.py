@@ -1,0 +1,84 @@
+"""What rows of numbers and buttons are painted on: panels whose content grows with the window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from PySide6.QtCore import QRectF, Qt
+from PySide6.QtGui import QColor, QPainter
+from PySide6.QtWidgets import QWidget
+
+from navapp.gui import style
+
+PADDING_PX = 14
+_RADIUS_PX = 8
+_GAP_PX = 10
+
+# All sizes of tiles are those in a window of this size.
+_USUAL_PX = (1600, 900)
+_LEAST, _MOST = 0.7, 2.0
+
+LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
+RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+_CUT = Qt.TextElideMode.ElideRight
+
+
+def scale_of(window: QWidget) -> float:
+    """How much larger than usual tiles are in a window; text that fits once fits in every one."""
+    usual_width, usual_height = _USUAL_PX
+    share = min(window.width() / usual_width, window.height() / usual_height)
+    return min(max(share, _LEAST), _MOST)
+
+
+@contextmanager
+def tile_painter(
+    widget: QWidget, colour: str = style.PANEL, scale: float | None = None
+) -> Iterator[tuple[QPainter, QRectF]]:
+    """A painter on a rounded panel, and the panel's place in usual pixels.
+
+    Parameters
+    ----------
+    scale : None for that of the window
+    """
+    scale = scale_of(widget.window()) if scale is None else scale
+    painter = QPainter(widget)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.scale(scale, scale)
+    place = QRectF(0.0, 0.0, widget.width() / scale, widget.height() / scale)
+    paint_panel(painter, place, QColor(colour))
+    try:
+        yield painter, place
+    finally:
+        painter.end()
+
+
+def paint_panel(painter: QPainter, place: QRectF, colour: QColor) -> None:
+    """A rounded panel."""
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(colour)
+    painter.drawRoundedRect(place, _RADIUS_PX, _RADIUS_PX)
+
+
+def paint_text(
+    painter: QPainter,
+    place: QRectF,
+    text: str,
+    colour: str,
+    flags: Qt.AlignmentFlag = LEFT,
+) -> float:
+    """Text in the painter's font, with an ellipsis where it is too long; returns its width."""
+    painter.setPen(QColor(colour))
+    fitted = painter.fontMetrics().elidedText(text, _CUT, int(place.width()))
+    painter.drawText(place, flags, fitted)
+    return float(painter.fontMetrics().horizontalAdvance(fitted))
+
+
+def paint_heading(
+    painter: QPainter, place: QRectF, caption: str, word: str, colour: str = style.MUTED
+) -> None:
+    """A caption at the left, and a word at the right as far as there is room for it."""
+    painter.setFont(style.font(style.CAPTION_PX))
+    used = paint_text(painter, place, caption, style.MUTED)
+    if word:
+        paint_text(painter, place.adjusted(used + _GAP_PX, 0.0, 0.0, 0.0), word, colour, RIGHT)
