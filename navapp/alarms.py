@@ -63,14 +63,13 @@ def judge(
     tools : the streams on the way of the probe's pose, the probe's own first
     """
     is_stale = view_age_s is not None and view_age_s > STALE_AFTER_S
-    if status.state is SessionState.FAILED:
-        return Alarm(AlarmKind.SESSION_ENDED, status.detail)
+    has_ended = is_stale and status.state is SessionState.IDLE
+    if has_ended or status.state is SessionState.FAILED:
+        return Alarm(AlarmKind.SESSION_ENDED, "" if has_ended else status.detail)
     if status.misfit is not None:
         return Alarm(AlarmKind.DEPTH_CHANGED, status.misfit)
     if view is None or view_age_s is None:
         return None  # nothing is shown that could be mistaken
-    if is_stale and status.state is SessionState.IDLE:
-        return Alarm(AlarmKind.SESSION_ENDED, "")
     if is_stale and status.tracking == "no connection":
         return Alarm(AlarmKind.NO_CONNECTION, f"for {view_age_s:.0f} s")
     if is_stale:

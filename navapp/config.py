@@ -161,11 +161,29 @@ def load_settings(
         in_file = tree.get(section, {})
         if given and isinstance(in_file, dict):  # what is no section is an error of its own
             tree[section] = {**in_file, **given}
+    return _validated(tree, f"{path} with the command line" if path else "command line")
+
+
+def changed_settings(settings: Settings, changes: Mapping[str, dict[str, Any]]) -> Settings:
+    """Settings that differ in some values, by section and name; None is the default again.
+
+    Raises
+    ------
+    ConfigError : one line with every wrong type and value out of range.
+    """
+    tree = settings.model_dump(mode="json", exclude_none=True)
+    for section, values in changes.items():
+        kept = {name: value for name, value in tree[section].items() if name not in values}
+        given = {name: value for name, value in values.items() if value is not None}
+        tree[section] = {**kept, **given}
+    return _validated(tree, "these settings")
+
+
+def _validated(tree: dict[str, Any], where: str) -> Settings:
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
         problems = "; ".join(_describe(problem) for problem in error.errors())
-        where = f"{path} with the command line" if path else "command line"
         raise ConfigError(f"{where}: {problems}") from None
 
 

@@ -13,7 +13,6 @@ from navapp.takes import TakeState
 from recon.scan_speed import ScanSpeed
 from tracking.replay import ReplayState
 
-
 # A replay rests at its last message, which may come this much before the end of the last image.
 _END_S = 0.05
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -30,6 +31,11 @@ class Started:
     folder: SessionFolder
     replay: ReplayServer | None
 
+    def close(self) -> None:
+        """It is not wanted any more."""
+        if self.replay is not None:
+            self.replay.close()
+
 
 class Starter:
     """One start at a time; `poll` gives what became of it, once.
@@ -49,13 +55,13 @@ class Starter:
         """Whether a session is being built."""
         return self._thread is not None
 
-    def live(self, settings: Settings) -> None:
-        """Build a session with the settings' server."""
-        self._start(settings, None)
+    def live(self, settings: Settings, check: Callable[[], object] | None = None) -> None:
+        """Build a session with the settings' server; `check` comes first, and its error too."""
+        self._start(settings, None, check)
 
     def replay(self, settings: Settings, sweep: Path) -> None:
         """Build a session that receives a recorded sweep from a server of our own."""
-        self._start(settings, sweep)
+        self._start(settings, sweep, None)
 
     def poll(self) -> Started | str | None:
         """The session, or why there is none; None while it is being built, or nothing is."""
@@ -71,19 +77,25 @@ class Starter:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
-        if isinstance(self._outcome, Started) and self._outcome.replay is not None:
-            self._outcome.replay.close()
+        if isinstance(self._outcome, Started):
+            self._outcome.close()
 
-    def _start(self, settings: Settings, sweep: Path | None) -> None:
+    def _start(
+        self, settings: Settings, sweep: Path | None, check: Callable[[], object] | None
+    ) -> None:
         if self._thread is not None:
             return
         self._thread = threading.Thread(
-            target=self._build, args=(settings, sweep), name="start session"
+            target=self._build, args=(settings, sweep, check), name="start session"
         )
         self._thread.start()
 
-    def _build(self, settings: Settings, sweep: Path | None) -> None:
+    def _build(
+        self, settings: Settings, sweep: Path | None, check: Callable[[], object] | None
+    ) -> None:
         try:
+            if check is not None:
+                check()
             self._outcome = _built(settings, sweep, self.root)
         except _EXPECTED as error:
             self._outcome = str(error)
@@ -100,12 +112,14 @@ def next_folder(root: Path) -> Path:
 
 
 def _built(settings: Settings, sweep: Path | None, root: Path) -> Started:
+    # What is wrong with the sweep itself is told before what it may want beside it.
+    opened = None if sweep is None else open_sweep(sweep)
     equipment = load_equipment(settings, sweep)
     folder = SessionFolder(next_folder(root), "" if sweep is None else sweep.name)
     replay = None
     server = settings.server
-    if sweep is not None:
-        replay = ReplayServer(open_sweep(sweep))
+    if opened is not None:
+        replay = ReplayServer(opened)
         server = ServerSettings(port=replay.port)
     feed = LiveFeed(
         server,

@@ -21,7 +21,7 @@ from navapp.gui.bridge import Bridge
 from navapp.gui.commands import Commands
 from navapp.gui.doors import open_doors
 from navapp.gui.main_window import MainWindow
-from navapp.gui.message_box import offer_crashed
+from navapp.gui.message_box import ask_to_begin, offer_crashed
 from navapp.gui.opening import Opening
 from navapp.gui.picture import Display
 from navapp.gui.saving_jobs import SavingJobs
@@ -55,7 +55,7 @@ def application() -> QApplication:
     app = QApplication(["navapp"])
     app.setStyle("Fusion")
     app.setPalette(style.dark_palette())
-    app.setStyleSheet(style.STYLE_SHEET)
+    app.setStyleSheet(style.style_sheet())
     return app
 
 
@@ -87,8 +87,26 @@ def open_window(
         desk.plan = plan
         window.scene_view.show_plan(plan)
 
+    def ask_to_begin_or_begin() -> None:
+        if not saving.n_unsaved:
+            opening.begin()
+            return
+        box = ask_to_begin(window, saving.n_unsaved, desk.folder.path)
+        box.accepted.connect(lambda: saving.save(desk, on_saved=begin_or_stay))
+        box.rejected.connect(opening.stay)
+
+    def begin_or_stay(is_saved: bool) -> None:
+        (opening.begin if is_saved else opening.stay)()
+
     show_settings(settings)
-    opening = Opening(desk, desk.folder.path.parent, taken_over, show_settings, set_plan)
+    opening = Opening(
+        desk,
+        desk.folder.path.parent,
+        taken_over,
+        show_settings,
+        set_plan,
+        ask_to_begin_or_begin,
+    )
     saving = SavingJobs(desk)
     commands = Commands(desk, window, display, opening, saving)
     sound = beep or (beep_aloud if settings.window.has_sound else beep_never)

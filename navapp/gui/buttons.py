@@ -17,6 +17,8 @@ from navapp.gui.tile import paint_panel, paint_text, tile_painter
 BIG_BUTTONS = ("record", "freeze", "undo", "mark", "snapshot", "clear")
 HOLD_S = 1.0
 
+_TEXT_PX = 22
+
 _HOLD_TICK_MS = 30
 _LIT = {"record": style.PROBLEM, "freeze": style.WARNING}
 _LIT_TEXTS = {"record": "Stop", "freeze": "Go on"}
@@ -104,7 +106,7 @@ class BigButton(QAbstractButton):
                 paint_panel(painter, place, QColor(255, 255, 255, 14))
             lit_text = _LIT_TEXTS.get(self.spec.name, self.spec.text)
             middle = Qt.AlignmentFlag.AlignCenter
-            painter.setFont(style.font(style.LARGE_PX, is_bold=True))
+            painter.setFont(style.font(_TEXT_PX, is_bold=True))
             top = QRectF(0.0, 8.0, place.width(), 34.0)
             colour = style.BACKGROUND if self.is_lit else style.TEXT
             paint_text(painter, top, lit_text if self.is_lit else self.spec.text, colour, middle)

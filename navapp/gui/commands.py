@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PySide6.QtWidgets import QFileDialog
 
-from navapp.config import Settings, load_settings
+from navapp.config import Settings, changed_settings
 from navapp.desk import EXPECTED, Desk
 from navapp.errors import ConfigError
 from navapp.gui.about import KeySheet
@@ -126,7 +126,7 @@ class Commands:
 
     def _connect_with_overrides(self, overrides: dict[str, Any]) -> None:
         def connect() -> None:
-            self._opening.connect(load_settings(None, overrides))
+            self._opening.connect(changed_settings(self._desk.session.settings, overrides))
 
         self._guarded(connect)()
         self._window.prepare_page.problem.setText(self._opening.problem)

@@ -102,7 +102,8 @@ class Gauge(QWidget):
         """Say something else; a repetition costs nothing."""
         if reading != self.reading:
             self.reading = reading
-            self.setToolTip(f"{self.caption}: {reading.value} {reading.word}\n{reading.tooltip}".strip())
+            line = f"{self.caption}: {reading.value} {reading.word}".strip()
+            self.setToolTip(f"{line}\n{reading.tooltip}".strip())
             self.update()
 
     @reports_errors

@@ -93,7 +93,7 @@ def paint_age(painter: QPainter, rect: QRectF, age_s: float | None) -> None:
 def paint_watermark(painter: QPainter, rect: QRectF, text: str) -> None:
     """So that nobody takes a recording for the patient."""
     painter.setFont(style.font(style.LARGE_PX, is_bold=True))
-    if painter.fontMetrics().horizontalAdvance(text) > 0.6 * rect.width():
+    if painter.fontMetrics().horizontalAdvance(text) > 0.75 * rect.width():
         painter.setFont(style.font(style.SMALL_PX - 3, is_bold=True))
     width = painter.fontMetrics().horizontalAdvance(text) + 24
     box = QRectF(rect.right() - width - 8, rect.top() + 8, width, 36)
@@ -118,7 +118,9 @@ def paint_target(painter: QPainter, place: QPointF, rect: QRectF, text: str) -> 
     painter.setFont(style.font(style.SMALL_PX, is_bold=True))
     painter.setPen(QColor(style.TARGET))
     width = painter.fontMetrics().horizontalAdvance(text)
-    painter.drawText(QPointF(min(x + 22, rect.right() - width - 6), y - 24), text)
+    left = min(x + 22, rect.right() - width - 6)
+    painter.fillRect(QRectF(left - 4, y - 42, width + 8, 24), QColor(7, 9, 12, 170))
+    painter.drawText(QPointF(left, y - 24), text)
 
 
 def paint_banner(painter: QPainter, rect: QRectF, above: QRectF, text: str, level: Level) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -104,7 +105,7 @@ class ImageView(QWidget):
 
     def show_picture(self, picture: Picture, age_s: float | None) -> None:
         """How to show it, and how old the newest result is."""
-        shown_s = None if age_s is None else round(age_s, 1)
+        shown_s = None if age_s is None else math.floor(10.0 * age_s) / 10.0
         if picture != self.picture or shown_s != self._age_s:
             self.picture, self._age_s = picture, shown_s
             self.update()
@@ -123,11 +124,12 @@ class ImageView(QWidget):
         """Where the image lies in the widget: as large as fits, millimetres square, centred."""
         width_mm = max(self._image.width(), 1) * self._spacing_mm[0]
         height_mm = max(self._image.height(), 1) * self._spacing_mm[1]
-        free_width = self.width() - _RULER_WIDTH_PX - _MARGIN_PX
-        free_height = self.height() - 2 * (_BANNER_HEIGHT_PX + _MARGIN_PX)
+        sizes = style.scale_of(self.window())
+        free_width = self.width() - sizes * (_RULER_WIDTH_PX + _MARGIN_PX)
+        free_height = self.height() - sizes * 2 * (_BANNER_HEIGHT_PX + _MARGIN_PX)
         scale = max(min(free_width / width_mm, free_height / height_mm), 1e-3)
         size = (width_mm * scale, height_mm * scale)
-        left = _RULER_WIDTH_PX + (free_width - size[0]) / 2
+        left = sizes * _RULER_WIDTH_PX + (free_width - size[0]) / 2
         return QRectF(left, (self.height() - size[1]) / 2, *size)
 
     def screen_from_pixel(self) -> QTransform:
@@ -178,7 +180,7 @@ class ImageView(QWidget):
 
     def _paint_waiting(self, painter: QPainter) -> None:
         painter.setPen(QColor(style.MUTED))
-        painter.setFont(style.font(style.LARGE_PX))
+        painter.setFont(style.font(round(style.scale_of(self.window()) * style.LARGE_PX)))
         painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, "Waiting for the first image")
 
     def _paint_image(self, painter: QPainter) -> None:
@@ -201,8 +203,12 @@ class ImageView(QWidget):
                 image_overlays.paint_outline(painter, screen_from_pixel.map(self._outline), rect)
             image_overlays.paint_line(painter, screen_from_pixel.map(self._line))
         painter.setOpacity(1.0)
+        # From here on in pixels of the usual window.
+        scale = style.scale_of(self.window())
+        painter.scale(scale, scale)
+        rect = QRectF(rect.topLeft() / scale, rect.size() / scale)
         if picture.target_px is not None:
-            place = screen_from_pixel.map(QPointF(*picture.target_px))
+            place = screen_from_pixel.map(QPointF(*picture.target_px)) / scale
             image_overlays.paint_target(painter, place, rect, picture.target_text)
         height_mm = self._image.height() * self._spacing_mm[1]
         image_overlays.paint_ruler(painter, rect, height_mm, picture.is_flipped_y)
@@ -211,7 +217,8 @@ class ImageView(QWidget):
         if picture.watermark:
             image_overlays.paint_watermark(painter, rect, picture.watermark)
         if picture.banner:
-            above = QRectF(0.0, rect.top() - _BANNER_HEIGHT_PX - 4, self.width(), _BANNER_HEIGHT_PX)
+            top, width = rect.top() - _BANNER_HEIGHT_PX - 4, self.width() / scale
+            above = QRectF(0.0, top, width, _BANNER_HEIGHT_PX)
             image_overlays.paint_banner(painter, rect, above, picture.banner, picture.level)
 
     def _is_outline_fresh(self) -> bool:

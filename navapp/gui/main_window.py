@@ -40,10 +40,8 @@ from navapp.gui.scene_view import SceneView
 from navapp.gui.settings_drawer import SettingsDrawer
 from navapp.gui.status_bar import StatusRow
 from navapp.gui.steps import LAYOUTS, Step, StepBar
-from navapp.gui.tile import scale_of
 
-_SIZE_PX = (1600, 900)
-_MIN_SIZE_PX = (1200, 640)
+_MIN_SIZE_PX = (960, 540)
 _MARGIN_PX = 10
 _BORDER_PX = 6
 
@@ -86,8 +84,10 @@ class MainWindow(QMainWindow):
         self._hold_keys = HoldKeys(self.button_bar.buttons)
         self._lay_out()
         self._add_menus()
+        self._scale = 1.0
+        self._rescale()
         self.setMinimumSize(*_MIN_SIZE_PX)
-        self.resize(*_SIZE_PX)
+        self.resize(*style.USUAL_PX)
         self.show_step(Step.SCAN)
 
     def show_step(self, step: Step) -> None:
@@ -129,10 +129,10 @@ class MainWindow(QMainWindow):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        scale = scale_of(self)
-        strip = self.scene_view.notes.strip
-        for row in (self.status_row, self.guidance_row, self.gauge_row, self.button_bar, strip):
-            row.setFixedHeight(round(scale * row.HEIGHT_PX))
+        scale = style.scale_of(self)
+        if scale != self._scale:
+            self._scale = scale
+            self._rescale()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if not self._hold_keys.pressed(event):
@@ -149,6 +149,16 @@ class MainWindow(QMainWindow):
     def dropEvent(self, event: QDropEvent) -> None:
         for url in event.mimeData().urls():
             self.dropped.emit(url.toLocalFile())
+
+    def _rescale(self) -> None:
+        """All sizes follow the window's."""
+        self.setStyleSheet(style.style_sheet(self._scale))
+        self.settings_drawer.setMinimumWidth(round(self._scale * self.settings_drawer.WIDTH_PX))
+        notes = self.scene_view.notes
+        rows = (self.status_row, self.guidance_row, self.replay_bar, self.gauge_row)
+        for row in (*rows, self.button_bar, notes.strip):
+            row.setFixedHeight(round(self._scale * row.HEIGHT_PX))
+        notes.place()
 
     def _lay_out(self) -> None:
         self._panel = QStackedWidget()

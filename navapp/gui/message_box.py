@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from PySide6.QtWidgets import QMessageBox, QWidget
 
 from navapp.gui.about import about_text
@@ -12,6 +14,27 @@ def show_about(parent: QWidget) -> None:
     """What the program is and is not; the session goes on behind it."""
     box = QMessageBox(QMessageBox.Icon.NoIcon, "About navapp", about_text(), parent=parent)
     box.open()
+
+
+def ask_to_begin(parent: QWidget, n_points: int, folder: Path) -> QMessageBox:
+    """Ask whether to leave a session with points that are not saved; as `offer_crashed`.
+
+    Returns
+    -------
+    The box, shown; its `accepted` says to save and begin, its `rejected` to stay.
+    """
+    box = QMessageBox(
+        QMessageBox.Icon.NoIcon,
+        "The new session is ready",
+        f"<p>The session that runs holds {n_points:,} points that are not saved.</p>"
+        f"<p>They are saved first, in {folder}: nothing already received is lost.</p>",
+        parent=parent,
+    )
+    box.addButton("Save and begin", QMessageBox.ButtonRole.AcceptRole)
+    stay = box.addButton("Stay in this session", QMessageBox.ButtonRole.RejectRole)
+    box.setDefaultButton(stay)  # a pedal that sends a key changes nothing
+    box.open()
+    return box
 
 
 def offer_crashed(parent: QWidget, saved: SavedSession) -> QMessageBox:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from inference.segmenter import Segmenter
 from navapp.config import Settings, load_settings
 from navapp.desk import Desk
 from navapp.errors import ConfigError
@@ -16,6 +17,8 @@ from navapp.replay_server import visible_spans_s
 from navapp.session import Session
 from navapp.session_folder import SavedSession, crashed_session, read_session, saved_sessions
 from navapp.starter import Started, Starter
+from recon.mesh_io import read_mesh
+from tracking.calibration import load_registration
 
 _SWEEPS = (".mcap", ".mha", ".nrrd")
 _SURFACES = (".stl", ".ply", ".obj")
@@ -29,6 +32,8 @@ class Opening:
     on_taken_over : called when another session runs
     on_settings : called when the settings of the session that runs are other ones
     on_plan : called with a plan that was opened
+    on_ready : called when another session is ready and this one still runs; `begin` or `stay`
+        answers. Without it, it begins at once.
     """
 
     def __init__(
@@ -38,6 +43,7 @@ class Opening:
         on_taken_over: Callable[[], None],
         on_settings: Callable[[Settings], None],
         on_plan: Callable[[Plan | None], None],
+        on_ready: Callable[[], None] | None = None,
     ) -> None:
         self.root = root
         self.problem = ""
@@ -48,7 +54,8 @@ class Opening:
         self._desk = desk
         self._starter = Starter(root)
         self._on_taken_over, self._on_plan = on_taken_over, on_plan
-        self._on_settings = on_settings
+        self._on_settings, self._on_ready = on_settings, on_ready or self.begin
+        self._ready: Started | None = None
         self._shown = desk.session.settings
         self._stopping: list[threading.Thread] = []
 
@@ -62,10 +69,10 @@ class Opening:
         """Of the session that runs."""
         return self._desk.session.settings
 
-    def connect(self, settings: Settings) -> None:
-        """Begin a live session with these settings."""
+    def connect(self, settings: Settings, check: Callable[[], object] | None = None) -> None:
+        """Begin a live session with these settings; what `check` raises is told before all else."""
         self.problem, self.events, self.visible_s = "", (), ()
-        self._starter.live(settings)
+        self._starter.live(settings, check)
 
     def open(self, path: Path) -> None:
         """A recording or a session's folder is replayed; other files change what runs.
@@ -87,7 +94,7 @@ class Opening:
         elif suffix == ".onnx":
             self._use_model(path)
         elif suffix in _SURFACES:
-            self.connect(_changed(self.settings, "geometry", ct=(path,)))
+            self.connect(_changed(self.settings, "geometry", ct=(path,)), lambda: read_mesh(path))
         elif suffix == ".toml":
             self._open_toml(path)
         elif suffix in (".json", ".xml"):
@@ -103,12 +110,26 @@ class Opening:
         self._stopping = [thread for thread in self._stopping if thread.is_alive()]
         outcome = self._starter.poll()
         if isinstance(outcome, Started):
-            self._take_over(outcome)
+            self.stay()
+            self._ready = outcome
+            self._on_ready()
         elif isinstance(outcome, str):
             self.problem = self._desk.message = outcome
         if self.settings is not self._shown:
             self._shown = self.settings
             self._on_settings(self._shown)
+
+    def begin(self) -> None:
+        """Go over to the session that is ready."""
+        started, self._ready = self._ready, None
+        if started is not None:
+            self._take_over(started)
+
+    def stay(self) -> None:
+        """Go on with the session that runs; the one that is ready, if any, goes."""
+        started, self._ready = self._ready, None
+        if started is not None:
+            started.close()
 
     def sessions(self) -> tuple[SavedSession, ...]:
         """Those that can be opened, the newest first; not the one that runs."""
@@ -122,6 +143,7 @@ class Opening:
     def close(self) -> None:
         """Wait for what is under way."""
         self._starter.close()
+        self.stay()
         for thread in self._stopping:
             thread.join()
 
@@ -131,7 +153,10 @@ class Opening:
         if isinstance(session, Session) and not session.finished.is_set():
             session.swap_model(path)
         else:
-            self.connect(_changed(self.settings, "model", path=path))
+            model = self.settings.model
+            self.connect(
+                _changed(self.settings, "model", path=path), lambda: Segmenter(path, model.provider)
+            )
 
     def _open_session(self, folder: Path) -> None:
         saved = read_session(folder)
@@ -153,7 +178,10 @@ class Opening:
             for name, ct_mm in load_landmarks(path):
                 self._desk.registering.add(name, ct_mm)
         elif "[registration]" in text and "[probe]" not in text:
-            self.connect(_changed(self.settings, "geometry", registration=path))
+            self.connect(
+                _changed(self.settings, "geometry", registration=path),
+                lambda: load_registration(path),
+            )
         elif "[probe]" in text:
             self.connect(_changed(self.settings, "geometry", calibration=path))
         else:

@@ -1,17 +1,20 @@
-"""What the panels of the steps are made of: a title, muted sentences, rows of buttons, tables."""
+"""What the panels of the steps are made of: sentences, rows of buttons, tables, file names."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import Qt
-from PySide6.QtGui import QAction
+from PySide6.QtCore import QEvent, Qt
+from PySide6.QtGui import QAction, QPainter, QPaintEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QHBoxLayout,
     QHeaderView,
     QLabel,
+    QLineEdit,
     QPushButton,
+    QStyle,
+    QStyleOptionFrame,
     QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
@@ -19,22 +22,23 @@ from PySide6.QtWidgets import (
 )
 
 from navapp.gui import style
+from navapp.gui.doors import reports_errors
 
-_ROW_PX = 28
+_ROW_GAP_PX = 6
+_TEXT_MARGIN_PX = 2  # as inside a QLineEdit
 
 
 class Panel(QWidget):
-    """A column with a title."""
+    """A column."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.column = QVBoxLayout(self)
         self.column.setContentsMargins(4, 4, 4, 4)
         self.column.setSpacing(style.GAP_PX)
-        self.column.addWidget(label(title, "title"))
 
     def add_buttons(self, *actions: QAction) -> dict[str, QPushButton]:
-        """A row of buttons for actions, each with its key; by the action's text."""
+        """A row of equal buttons for actions, each with its key; by the action's text."""
         row = QHBoxLayout()
         row.setSpacing(style.GAP_PX)
         buttons = {}
@@ -43,7 +47,7 @@ class Panel(QWidget):
             button = QPushButton(f"{action.text()}  {key}".strip())
             button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
             button.clicked.connect(action.trigger)
-            row.addWidget(button)
+            row.addWidget(button, 1)
             buttons[action.text()] = button
         self.column.addLayout(row)
         return buttons
@@ -57,36 +61,80 @@ def label(text: str = "", role: str = "") -> QLabel:
     return result
 
 
-def table(headers: Sequence[str], n_least: int = 1) -> QTableWidget:
-    """An empty table that is read, not typed into; the last column takes the room.
+class Table(QTableWidget):
+    """Rows of text that are read, not typed into; the last column takes the room.
 
-    It is never smaller than `n_least` rows.
+    It has room for all its rows, from `n_least` of them up to `n_most`.
     """
-    result = QTableWidget(0, len(headers))
-    result.setHorizontalHeaderLabels(list(headers))
-    result.verticalHeader().hide()
-    result.verticalHeader().setDefaultSectionSize(_ROW_PX)
-    result.setMinimumHeight((n_least + 1) * _ROW_PX + 2 * style.GAP_PX)
-    result.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-    result.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-    result.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-    result.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-    result.setShowGrid(False)
-    header = result.horizontalHeader()
-    header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-    header.setStretchLastSection(True)
-    header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft)
-    return result
+
+    def __init__(self, headers: Sequence[str], n_least: int, n_most: int) -> None:
+        super().__init__(0, len(headers))
+        self._n_least, self._n_most = n_least, n_most
+        self.setHorizontalHeaderLabels(list(headers))
+        self.verticalHeader().hide()
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setShowGrid(False)
+        header = self.horizontalHeader()
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setStretchLastSection(True)
+        header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft)
+
+    def fill(self, rows: Sequence[Sequence[str]]) -> None:
+        """Show rows of text, each also as a tooltip; what is shown already is not touched."""
+        if self.rowCount() != len(rows):
+            self.setRowCount(len(rows))
+            self._keep_room()
+        for i, row in enumerate(rows):
+            for j, text in enumerate(row):
+                item = self.item(i, j)
+                if item is None:
+                    item = QTableWidgetItem()
+                    self.setItem(i, j, item)
+                if item.text() != text:
+                    item.setText(text)
+                    item.setToolTip(text)
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
+            self._keep_room()
+
+    def _keep_room(self) -> None:
+        row = self.fontMetrics().height() + _ROW_GAP_PX
+        self.verticalHeader().setDefaultSectionSize(row)
+        header = self.horizontalHeader()
+        above = 0 if header.isHidden() else header.sizeHint().height()
+        n_rows = min(max(self.rowCount(), self._n_least), self._n_most)
+        self.setMinimumHeight(above + n_rows * row + row // 2 + 4)  # and the frame
 
 
-def fill(target: QTableWidget, rows: Sequence[Sequence[str]]) -> None:
-    """Show rows of text; what is shown already is not touched."""
-    if target.rowCount() != len(rows):
-        target.setRowCount(len(rows))
-    for i, row in enumerate(rows):
-        for j, text in enumerate(row):
-            item = target.item(i, j)
-            if item is None:
-                target.setItem(i, j, QTableWidgetItem(text))
-            elif item.text() != text:
-                item.setText(text)
+class PathEdit(QLineEdit):
+    """A field for a file's path that shows the file's name also where the path is too long for it:
+    an ellipsis stands for the folders, which the tooltip tells, until the field is typed into."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.textChanged.connect(self.setToolTip)
+
+    @reports_errors
+    def paintEvent(self, event: QPaintEvent) -> None:
+        option = QStyleOptionFrame()
+        self.initStyleOption(option)
+        inside = (
+            self.style()
+            .subElementRect(QStyle.SubElement.SE_LineEditContents, option, self)
+            .adjusted(_TEXT_MARGIN_PX, 0, -_TEXT_MARGIN_PX, 0)
+        )
+        metrics = self.fontMetrics()
+        if self.hasFocus() or metrics.horizontalAdvance(self.text()) <= inside.width():
+            super().paintEvent(event)
+            return
+        painter = QPainter(self)
+        self.style().drawPrimitive(QStyle.PrimitiveElement.PE_PanelLineEdit, option, painter, self)
+        painter.setPen(self.palette().text().color())
+        shown = metrics.elidedText(self.text(), Qt.TextElideMode.ElideLeft, inside.width())
+        painter.drawText(inside, Qt.AlignmentFlag.AlignVCenter, shown)
+        painter.end()

@@ -8,20 +8,21 @@ from typing import Any
 
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import (
+    QCheckBox,
     QFileDialog,
-    QFormLayout,
+    QGridLayout,
     QHBoxLayout,
     QLabel,
     QLineEdit,
     QPushButton,
-    QWidget,
 )
 
 from navapp.config import Settings
 from navapp.equipment import Equipment
 from navapp.facts import Facts
 from navapp.gui import style
-from navapp.gui.panel import Panel, fill, label, table
+from navapp.gui.panel import Panel, PathEdit, Table, label
+from navapp.gui.words import BEGIN_ANEW, BEGIN_ANEW_TOOLTIP
 from navapp.preflight import Verdict, checks
 
 _FILES = "Calibration (*.toml *.xml *.json);;Model (*.onnx);;Surface (*.stl *.ply *.obj);;All (*)"
@@ -33,7 +34,7 @@ _COLOURS = {
 # Shape before word: a disc, a triangle, a square.
 _MARKS = {Verdict.OK: "\u25cf", Verdict.LOOK: "\u25b2", Verdict.MISSING: "\u25a0"}
 
-# Field, caption, whether it names a file.
+# Field, caption, whether it names a file; two in a row.
 _FIELDS = (
     ("server", "Server", False),
     ("image", "Image", False),
@@ -46,44 +47,44 @@ _FIELDS = (
 )
 
 
-_IN_A_ROW = ("image", "probe", "reference")
-
-
 class PreparePage(Panel):
     """`on_connect` is called with the overrides that the fields stand for."""
 
     def __init__(self) -> None:
-        super().__init__("Prepare")
+        super().__init__()
         self.on_connect: Callable[[dict[str, Any]], None] | None = None
         self.fields: dict[str, QLineEdit] = {}
-        form = QFormLayout()
-        form.setVerticalSpacing(6)
-        names = QHBoxLayout()
-        for name, caption, is_file in _FIELDS:
-            self.fields[name] = edit = QLineEdit()
-            if name in _IN_A_ROW:
-                names.addWidget(QLabel(f"  {caption}  " if names.count() else f"{caption}  "))
-                names.addWidget(edit, 1)
-            else:
-                form.addRow(caption, self._with_button(edit) if is_file else edit)
-            if name == "server":
-                form.addRow(names)
+        form = QGridLayout()
+        form.setHorizontalSpacing(style.GAP_PX)
+        form.setVerticalSpacing(style.GAP_PX)
+        for k, (name, caption, is_file) in enumerate(_FIELDS):
+            row, column = k // 2, 3 * (k % 2)
+            self.fields[name] = edit = PathEdit() if is_file else QLineEdit()
+            form.addWidget(QLabel(caption), row, column)
+            form.addWidget(edit, row, column + 1, 1, 1 if is_file else 2)
+            form.setColumnStretch(column + 1, 1)
+            if is_file:
+                form.addWidget(self._browse_button(edit, caption), row, column + 2)
         self.column.addLayout(form)
-        self.connect_button = QPushButton("Connect with these")
+        self.volume = QCheckBox("Build a volume of the images while scanning")
+        self.volume.setToolTip("volume.mha, saved with everything; from the next session on")
+        self.column.addWidget(self.volume)
+        self.connect_button = QPushButton(BEGIN_ANEW)
+        self.connect_button.setToolTip(BEGIN_ANEW_TOOLTIP)
         self.connect_button.clicked.connect(self._connect)
         self.problem = label("", "problem")
-        row = QHBoxLayout()
-        row.addWidget(self.connect_button)
-        row.addWidget(self.problem, 1)
-        self.column.addLayout(row)
-        self.streams = table(("Stream", "Kind", "Rate", "Size"), n_least=3)
+        row_of_button = QHBoxLayout()
+        row_of_button.addWidget(self.connect_button)
+        row_of_button.addWidget(self.problem, 1)
+        self.column.addLayout(row_of_button)
+        self.streams = Table(("Stream", "Kind", "Rate", "Size"), 3, 5)
         self.streams.cellClicked.connect(self._choose)
         self.column.addWidget(label("What the servers send; click an image to choose it", "muted"))
-        self.column.addWidget(self.streams, 2)
+        self.column.addWidget(self.streams, 1)
         self.column.addWidget(label("Before the scan", "muted"))
-        self.checks = table(("", "Check", "State", ""))
+        self.checks = Table(("", "Check", "State", ""), 7, 8)
         self.checks.horizontalHeader().hide()
-        self.column.addWidget(self.checks, 3)
+        self.column.addWidget(self.checks, 2)
 
     def show_settings(self, settings: Settings) -> None:
         """Fill the fields."""
@@ -100,6 +101,7 @@ class PreparePage(Panel):
         }
         for name, text in texts.items():
             self.fields[name].setText(text)
+        self.volume.setChecked(settings.volume.live)
         self.fields["image"].setPlaceholderText("the only one that comes")
         self.fields["model"].setPlaceholderText("the one that ships with the program")
 
@@ -110,10 +112,10 @@ class PreparePage(Panel):
             size = "" if stream.size_px is None else "{} x {}".format(*stream.size_px)
             rate = "silent" if not stream.rate_hz > 0.0 else f"{stream.rate_hz:.1f} Hz"
             rows.append((stream.name, stream.kind, rate, size))
-        fill(self.streams, rows)
+        self.streams.fill(rows)
         items = checks(facts, equipment)
         lines = [(_MARKS[c.verdict], c.name, c.verdict.value, c.sentence) for c in items]
-        fill(self.checks, lines)
+        self.checks.fill(lines)
         for i, check in enumerate(items):
             for j in (0, 2):
                 item = self.checks.item(i, j)
@@ -136,6 +138,7 @@ class PreparePage(Panel):
             "server": {"host": host, "port": int(port)},
             "streams": {k: text[k] or None for k in ("image", "probe", "reference")},
             "model": {"path": text["model"] or None},
+            "volume": {"live": self.volume.isChecked()},
             "geometry": {
                 "calibration": text["calibration"] or None,
                 "registration": text["registration"] or None,
@@ -158,17 +161,14 @@ class PreparePage(Panel):
         if name is not None and kind is not None and kind.text() == "image":
             self.fields["image"].setText(name.text())
 
-    def _with_button(self, edit: QLineEdit) -> QWidget:
+    def _browse_button(self, edit: QLineEdit, caption: str) -> QPushButton:
         def browse() -> None:
-            path, _ = QFileDialog.getOpenFileName(self, "Choose a file", edit.text(), _FILES)
+            path, _ = QFileDialog.getOpenFileName(self, caption, edit.text(), _FILES)
             if path:
                 edit.setText(path)
 
-        box = QWidget()
-        row = QHBoxLayout(box)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(edit, 1)
         button = QPushButton("...")
+        button.setToolTip(f"{caption}: choose a file")
+        button.setProperty("role", "browse")
         button.clicked.connect(browse)
-        row.addWidget(button)
-        return box
+        return button

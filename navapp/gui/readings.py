@@ -39,13 +39,13 @@ class Reading:
 # Caption and share of the row's width: no chip moves or grows with its content.
 CHIPS: dict[str, int] = {
     "SESSION": 188,
-    "IMAGE": 146,
-    "PROBE": 194,
-    "REFERENCE": 194,
-    "MODEL": 226,
-    "END-TO-END": 160,
-    "DROPPED": 222,
-    "RECORDING": 194,
+    "IMAGE": 142,
+    "PROBE": 192,
+    "REFERENCE": 192,
+    "MODEL": 222,
+    "END-TO-END": 170,
+    "DROPPED": 234,
+    "RECORDING": 184,
 }
 
 _STATE_LEVELS = {
@@ -151,7 +151,8 @@ def _dropped(status: SessionStatus) -> Reading:
 
 def _recording(facts: Facts) -> Reading:
     take = facts.take
-    disk = f"{facts.free_gb:.0f} GB"
+    free_gb = facts.free_gb
+    disk = f"{free_gb:.0f} GB" if not free_gb >= 1000.0 else f"{free_gb / 1000.0:.1f} TB"
     if take.problem is not None:
         return Reading("failed", Level.PROBLEM, take.problem)
     if take.is_recording:

@@ -6,7 +6,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QPushButton
 
 from navapp.gui.actions import ActionBook
-from navapp.gui.panel import Panel, fill, label, table
+from navapp.gui.panel import Panel, Table, label
 from navapp.registering import Registering
 
 
@@ -14,18 +14,18 @@ class RegisterPage(Panel):
     """Shows `Registering`; what it does goes through the actions."""
 
     def __init__(self, book: ActionBook) -> None:
-        super().__init__("Register")
+        super().__init__()
         self.column.addWidget(
             label(
-                "Landmarks of the CT: click them on the bone in 3D, or load their file. Then find "
-                "each on the patient: hold the stylus on it, or click it in the live image.",
+                "Click landmarks on the bone in 3D, or load them. Then find each on the patient: "
+                "hold the stylus on it, or click it in the live image.",
                 "muted",
             )
         )
         self.load_button = QPushButton("Load landmarks...")
         self.column.addWidget(self.load_button)
-        self.landmarks = table(("Landmark", "In CT (mm)", "On the patient"), n_least=2)
-        self.column.addWidget(self.landmarks, 2)
+        self.landmarks = Table(("Landmark", "In CT (mm)", "On the patient"), 4, 6)
+        self.column.addWidget(self.landmarks, 1)
         self.hint = label()
         self.column.addWidget(self.hint)
         self.add_buttons(book["touch"], book["redo"])
@@ -33,7 +33,7 @@ class RegisterPage(Panel):
         self.column.addWidget(label("Residuals", "muted"))
         self.residuals = label("none yet")
         self.residuals.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self.column.addWidget(self.residuals, 3)
+        self.column.addWidget(self.residuals)
         self.problem = label("", "problem")
         self.column.addWidget(self.problem)
         self.add_buttons(book["accept"])
@@ -48,7 +48,7 @@ class RegisterPage(Panel):
             if mark.reference_mm is not None and (error_mm := next(errors, None)) is not None:
                 found = f"found, {error_mm:.2f} mm off"
             rows.append((mark.name, place, found))
-        fill(self.landmarks, rows)
+        self.landmarks.fill(rows)
         self.hint.setText(_hint(registering, frame))
         self.residuals.setText("\n".join(registering.lines()) or "none yet")
         self.problem.setText(problem)

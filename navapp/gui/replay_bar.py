@@ -20,6 +20,8 @@ _BUTTONS = (("back", "\u25c4\u25c4"), ("play", ""), ("step", "Step"), ("forward"
 class ReplayBar(QWidget):
     """Back, play, step, forward, speed, loop, and the timeline."""
 
+    HEIGHT_PX = 58
+
     def __init__(self, book: ActionBook) -> None:
         super().__init__()
         layout = QHBoxLayout(self)
@@ -31,7 +33,7 @@ class ReplayBar(QWidget):
         self._add(layout, book["slower"], "slower", "\u2212")
         self.speed = QLabel()
         self.speed.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.speed.setMinimumWidth(64)
+        self.speed.setProperty("role", "speed")
         layout.addWidget(self.speed)
         self._add(layout, book["faster"], "faster", "+")
         self._add(layout, book["loop"], "loop", "Loop")
@@ -56,7 +58,7 @@ class ReplayBar(QWidget):
         button = QPushButton(text)
         button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         button.setToolTip(f"{action.text()} ({action.shortcut().toString()})")
-        button.setMinimumWidth(92 if name == "play" else 48)
+        button.setProperty("role", "play" if name == "play" else "replay")
         button.clicked.connect(action.trigger)
         layout.addWidget(button)
         self.buttons[name] = button

@@ -12,19 +12,26 @@ from navapp.facts import Facts
 from navapp.gui.actions import ActionBook
 from navapp.gui.panel import Panel, label
 from navapp.gui.readings import DASH
+from navapp.gui.words import counted
 from navapp.journal import Event
 from navapp.session_folder import SavedSession
+
+_SWEEPS_TOOLTIP = (
+    "What is switched off is not drawn. It stays in the cloud and in everything that is saved; "
+    "Undo takes a sweep away."
+)
 
 
 class ReviewPage(Panel):
     """`on_hidden` is called with the sweeps that are switched off, `on_open` with a session."""
 
     def __init__(self, book: ActionBook) -> None:
-        super().__init__("Review")
+        super().__init__()
         self.on_hidden: Callable[[frozenset[int]], None] | None = None
         self.on_open: Callable[[SavedSession], None] | None = None
-        self.column.addWidget(label("Sweeps that are shown", "muted"))
+        self.column.addWidget(label("Sweeps that are drawn; saving keeps them all", "muted"))
         self.sweeps = QListWidget()
+        self.sweeps.setToolTip(_SWEEPS_TOOLTIP)
         self.sweeps.itemChanged.connect(self._changed)
         self.column.addWidget(self.sweeps, 2)
         self.add_buttons(book["undo"])
@@ -33,6 +40,8 @@ class ReviewPage(Panel):
         self.column.addWidget(self.marks, 2)
         self.distances = label()
         self.column.addWidget(self.distances)
+        self.contents = label("", "muted")
+        self.column.addWidget(self.contents)
         self.add_buttons(book["save"])
         self.add_buttons(book["save_all"])
         self.column.addWidget(label("Sessions; a double click opens one", "muted"))
@@ -69,7 +78,8 @@ class ReviewPage(Panel):
             self.marks.addItem(f"{event.text}   {event.t_s:.1f} s   {place}")
 
     def show_facts(self, facts: Facts) -> None:
-        """The distances in words."""
+        """The distances in words, and what saving will write."""
+        self.contents.setText(f"Saving writes {', '.join(_contents(facts))}.")
         surface = facts.surface
         if surface is None or math.isnan(surface.median_mm):
             self.distances.setText(f"Distance to CT: {DASH}")
@@ -104,3 +114,13 @@ class ReviewPage(Panel):
     def _open(self, item: QListWidgetItem) -> None:
         if self.on_open is not None:
             self.on_open(self._saved[self.sessions.row(item)])
+
+
+def _contents(facts: Facts) -> list[str]:
+    """What is saved with everything."""
+    parts = [f"report, settings, {facts.status.n_points:,} points"]
+    if facts.take.number:
+        parts.append(counted(facts.take.number, "recording"))
+    if facts.volume is not None:
+        parts.append(f"the volume ({counted(facts.volume.n_images, 'image')})")
+    return parts

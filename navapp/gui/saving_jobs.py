@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from navapp.desk import Desk
 from navapp.newest_job import NewestJob
@@ -20,18 +21,45 @@ class SavingJobs:
         self._desk = desk
         self._job: NewestJob[SaveJob, Saved] = NewestJob("save", save_everything)
         self._told: Saved | None = None
+        self._on_saved: Callable[[bool], None] | None = None
+        self._asked: tuple[object, int] | None = None  # a session, and how many points it had
+        self._kept: tuple[object, int] | None = None  # the same, saved
         self._t_saved_s = time.perf_counter()
         self._n_points = 0
         self._is_silent = False
 
-    def save(self, desk: Desk, *, has_mesh: bool = False, has_volume: bool = False) -> None:
-        """Save everything of the session that runs."""
+    @property
+    def n_unsaved(self) -> int:
+        """Points of the session that runs, where they are not those that were saved last. A
+        recording that is replayed has none: its points can be had again."""
+        desk = self._desk
+        n = desk.session.scene.n_voxels
+        if desk.replay is not None or self._kept == (desk.session, n):
+            return 0
+        return n
+
+    def save(
+        self,
+        desk: Desk,
+        *,
+        has_mesh: bool = False,
+        has_volume: bool = False,
+        on_saved: Callable[[bool], None] | None = None,
+    ) -> None:
+        """Save everything of the session that runs.
+
+        Parameters
+        ----------
+        on_saved : called when it is done, with whether all could be saved
+        """
         session = desk.session
         if not isinstance(session, Session):
             desk.message = "this session cannot be saved"
             return
         self._t_saved_s = time.perf_counter()
         self._is_silent = False
+        self._on_saved = on_saved
+        self._asked = session, session.scene.n_voxels
         job = SaveJob(session, desk.folder, desk.takes, desk.journal.events, has_mesh, has_volume)
         desk.message = "saving ..."
         self._job.ask(job)
@@ -41,15 +69,24 @@ class SavingJobs:
         saved = self._job.result
         if saved is not None and saved is not self._told:
             self._told = saved
+            if not saved.problems:
+                self._kept = self._asked
             if not self._is_silent or saved.problems:
                 self._desk.message = f"{saved.sentence} in {self._desk.folder.path}"
+            self._tell(not saved.problems)
         elif self._job.problem is not None:
             self._desk.message = self._job.problem
+            self._tell(False)
         self._autosave()
 
     def close(self) -> None:
         """Let a saving under way end."""
         self._job.close()
+
+    def _tell(self, is_complete: bool) -> None:
+        on_saved, self._on_saved = self._on_saved, None
+        if on_saved is not None:
+            on_saved(is_complete)
 
     def _autosave(self) -> None:
         if time.perf_counter() - self._t_saved_s < AUTOSAVE_S:

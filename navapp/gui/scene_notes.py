@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QRectF
-from PySide6.QtGui import QColor, QImage, QPainter, QPaintEvent
+from PySide6.QtGui import QImage, QPainter, QPaintEvent
 from PySide6.QtWidgets import QLabel, QWidget
 
 from navapp.gui import style
@@ -18,7 +18,7 @@ _WIDEST_BAR_PX = 240
 
 
 class SceneNotes:
-    """`strip` belongs below the view, where it hides nothing of the scene; the watermark lies on it.
+    """`strip` belongs below the view, where it hides nothing; the watermark lies on the view.
 
     Parameters
     ----------
@@ -29,10 +29,7 @@ class SceneNotes:
         self._view = view
         self.strip = NoteStrip()
         self._watermark = QLabel(view)
-        self._watermark.setStyleSheet(
-            f"color: {style.WARNING}; background: {style.VIEW}; border: 2px solid {style.WARNING};"
-            f"border-radius: 6px; padding: 3px 10px; font: bold {style.LARGE_PX}px;"
-        )
+        self._watermark.setProperty("role", "watermark")
         self._watermark.hide()
 
     def show_frame(self, frame: str, stride: int) -> None:
@@ -44,7 +41,6 @@ class SceneNotes:
         """Say that this is a replay; nothing without a text."""
         if self._watermark.text() != text:
             self._watermark.setText(text)
-            self._watermark.adjustSize()
             self.place()
         self._watermark.setVisible(bool(text))
 
@@ -53,12 +49,13 @@ class SceneNotes:
         self.strip.show_mode(mode)
 
     def place(self) -> None:
-        """The view has another size."""
+        """The view or the text has another size."""
+        self._watermark.adjustSize()
         self._watermark.move(self._view.width() - self._watermark.width() - _MARGIN_PX, _MARGIN_PX)
 
 
 class NoteStrip(QWidget):
-    """One line: the frame at the left, at the right the legend, which goes first where it is tight."""
+    """One line: the frame at the left, the legend at the right, which goes first."""
 
     HEIGHT_PX = 30
 
@@ -79,7 +76,7 @@ class NoteStrip(QWidget):
 
     @reports_errors
     def paintEvent(self, event: QPaintEvent) -> None:
-        with tile_painter(self, style.VIEW) as (painter, place):
+        with tile_painter(self, style.VIEW, 0.0) as (painter, place):
             painter.setFont(style.font(style.CAPTION_PX))
             inside = place.adjusted(_MARGIN_PX, 0.0, -_MARGIN_PX, 0.0)
             if self.mode is not SurfaceColours.PLAIN:

@@ -24,12 +24,13 @@ from PySide6.QtWidgets import (
 
 from navapp.config import Settings
 from navapp.gui.panel import label
-
-_WIDTH_PX = 460
+from navapp.gui.words import BEGIN_ANEW_TOOLTIP
 
 
 class SettingsDrawer(QWidget):
     """A field per setting. `on_apply` is called with settings that are right."""
+
+    WIDTH_PX = 460
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,14 +47,14 @@ class SettingsDrawer(QWidget):
         self.problems = label("", "problem")
         layout.addWidget(self.problems)
         row = QHBoxLayout()
-        self.apply_button = QPushButton("Connect with these")
+        self.apply_button = QPushButton("Begin anew with these")
+        self.apply_button.setToolTip(BEGIN_ANEW_TOOLTIP)
         self.apply_button.clicked.connect(self._apply)
         self.save_button = QPushButton("Save profile...")
         self.save_button.clicked.connect(self._ask_and_save)
         row.addWidget(self.apply_button)
         row.addWidget(self.save_button)
         layout.addLayout(row)
-        self.setMinimumWidth(_WIDTH_PX)
         self._build()
 
     def show_settings(self, settings: Settings) -> None:

@@ -54,7 +54,7 @@ class StepBar(QWidget):
             button = QPushButton(f"{k + 1}  {action.text()}")
             button.setCheckable(True)
             button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-            button.setMinimumWidth(164)
+            button.setProperty("role", "step")
             button.clicked.connect(action.trigger)
             group.addButton(button)
             layout.addWidget(button)

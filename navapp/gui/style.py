@@ -1,8 +1,12 @@
-"""Colours and text sizes: dark, calm, and readable from two metres."""
+"""Colours and sizes: dark, calm, and readable from two metres."""
 
 from __future__ import annotations
 
+import math
+import re
+
 from PySide6.QtGui import QColor, QFont, QPalette
+from PySide6.QtWidgets import QWidget
 
 BACKGROUND = "#12161c"
 PANEL = "#1c222b"
@@ -29,6 +33,11 @@ PROBE = "#6d7a89"
 # Where the way is to lead.
 TARGET = "#ff7ad9"
 
+# All sizes are those in a window of this size; in another one all grow or shrink together, so that
+# what fits once fits in every one, on every screen.
+USUAL_PX = (1600, 900)
+_LEAST_SCALE, _MOST_SCALE, _SCALE_STEP = 0.6, 2.5, 0.05
+
 GAP_PX = 8
 CAPTION_PX = 16
 SMALL_PX = 18
@@ -36,7 +45,7 @@ LARGE_PX = 24
 GAUGE_PX = 30
 HUGE_PX = 56
 
-STYLE_SHEET = f"""
+_SHEET = f"""
 QMenuBar, QMenu {{ background: {BACKGROUND}; color: {TEXT}; font-size: {SMALL_PX}px; }}
 QMenuBar::item, QMenu::item {{ padding: 4px 14px; }}
 QMenuBar::item:selected, QMenu::item:selected {{ background: {PANEL}; }}
@@ -48,25 +57,50 @@ QPushButton {{
 QPushButton:hover {{ background: {HOVER}; }}
 QPushButton:checked {{ background: {SKIN}; color: {BACKGROUND}; font-weight: bold; }}
 QPushButton:disabled {{ color: {DISABLED}; }}
+QPushButton[role="step"] {{ min-width: 128px; }}
+QPushButton[role="play"] {{ min-width: 62px; }}
+QPushButton[role="browse"] {{ padding: 6px 10px; }}
+QPushButton[role="replay"] {{ padding: 8px 14px; }}
 QLabel, QCheckBox, QComboBox, QLineEdit, QSpinBox, QTableWidget, QListWidget, QPlainTextEdit,
 QHeaderView {{ font-size: {SMALL_PX}px; }}
 QLabel[role="title"] {{ font-size: {LARGE_PX}px; font-weight: bold; }}
 QLabel[role="muted"] {{ color: {MUTED}; }}
 QLabel[role="problem"] {{ color: {PROBLEM}; }}
+QLabel[role="speed"] {{ min-width: 64px; }}
+QLabel[role="watermark"] {{
+    color: {WARNING}; background: {VIEW}; border: 2px solid {WARNING}; border-radius: 6px;
+    padding: 3px 10px; font-size: {LARGE_PX}px; font-weight: bold;
+}}
 QLineEdit, QComboBox, QSpinBox, QPlainTextEdit, QTableWidget, QListWidget {{
     background: {VIEW}; color: {TEXT}; border: 1px solid {RAISED}; border-radius: 6px; padding: 5px;
 }}
 QLineEdit[is_wrong="true"] {{ border: 2px solid {PROBLEM}; }}
-QTableWidget {{ gridline-color: {PANEL}; }}
-QHeaderView::section {{ background: {PANEL}; color: {MUTED}; border: none; padding: 5px; }}
+QTableWidget::item {{ padding: 0px 8px; }}
+QHeaderView::section {{ background: {PANEL}; color: {MUTED}; border: none; padding: 5px 8px; }}
+QCheckBox::indicator, QListWidget::indicator {{ width: 16px; height: 16px; }}
+QDockWidget {{ font-size: {SMALL_PX}px; }}
+QDockWidget::title {{ background: {PANEL}; padding: 6px; }}
 QScrollArea, QStackedWidget {{ border: none; }}
 QSplitter::handle {{ background: {BACKGROUND}; width: 8px; }}
 QToolTip {{ background: {PANEL}; color: {TEXT}; font-size: {SMALL_PX}px; }}
 """
 
 
+def style_sheet(scale: float = 1.0) -> str:
+    """The style sheet of a window that is so much larger than the usual one."""
+    return re.sub(r"(\d+)px", lambda size: f"{round(scale * int(size[1]))}px", _SHEET)
+
+
+def scale_of(window: QWidget) -> float:
+    """How much larger a window is than the usual one, in steps, so that few sizes are laid out."""
+    usual_width, usual_height = USUAL_PX
+    share = min(window.width() / usual_width, window.height() / usual_height)
+    in_steps = _SCALE_STEP * math.floor(share / _SCALE_STEP + 1e-6)
+    return min(max(in_steps, _LEAST_SCALE), _MOST_SCALE)
+
+
 def font(size_px: int, is_bold: bool = False) -> QFont:
-    """The application's font at a size in logical pixels."""
+    """The application's font at a size in pixels of the usual window."""
     result = QFont()
     result.setPixelSize(size_px)
     result.setBold(is_bold)

@@ -12,52 +12,38 @@ from PySide6.QtWidgets import QWidget
 from navapp.gui import style
 
 PADDING_PX = 14
-_RADIUS_PX = 8
+RADIUS_PX = 8.0
 _GAP_PX = 10
-
-# All sizes of tiles are those in a window of this size.
-_USUAL_PX = (1600, 900)
-_LEAST, _MOST = 0.7, 2.0
 
 LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
 RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 _CUT = Qt.TextElideMode.ElideRight
 
 
-def scale_of(window: QWidget) -> float:
-    """How much larger than usual tiles are in a window; text that fits once fits in every one."""
-    usual_width, usual_height = _USUAL_PX
-    share = min(window.width() / usual_width, window.height() / usual_height)
-    return min(max(share, _LEAST), _MOST)
-
-
 @contextmanager
 def tile_painter(
-    widget: QWidget, colour: str = style.PANEL, scale: float | None = None
+    widget: QWidget, colour: str = style.PANEL, radius_px: float = RADIUS_PX
 ) -> Iterator[tuple[QPainter, QRectF]]:
-    """A painter on a rounded panel, and the panel's place in usual pixels.
-
-    Parameters
-    ----------
-    scale : None for that of the window
-    """
-    scale = scale_of(widget.window()) if scale is None else scale
+    """A painter on a panel, and the panel's place; both in pixels of the usual window."""
+    scale = style.scale_of(widget.window())
     painter = QPainter(widget)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     painter.scale(scale, scale)
     place = QRectF(0.0, 0.0, widget.width() / scale, widget.height() / scale)
-    paint_panel(painter, place, QColor(colour))
+    paint_panel(painter, place, QColor(colour), radius_px)
     try:
         yield painter, place
     finally:
         painter.end()
 
 
-def paint_panel(painter: QPainter, place: QRectF, colour: QColor) -> None:
+def paint_panel(
+    painter: QPainter, place: QRectF, colour: QColor, radius_px: float = RADIUS_PX
+) -> None:
     """A rounded panel."""
     painter.setPen(Qt.PenStyle.NoPen)
     painter.setBrush(colour)
-    painter.drawRoundedRect(place, _RADIUS_PX, _RADIUS_PX)
+    painter.drawRoundedRect(place, radius_px, radius_px)
 
 
 def paint_text(

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from navapp.gui import style
 from navapp.gui.doors import reports_errors
 from navapp.gui.readings import clock_time
+from navapp.gui.tile import RIGHT, paint_text, tile_painter
+from navapp.gui.words import counted
 from navapp.journal import Event
 
-_HEIGHT_PX = 58
 _SIDE_PX = 8
 _ROW_PX = 9
 
@@ -78,12 +79,10 @@ class Timeline(QWidget):
         self.content = TimelineContent()
         self.position_s = 0.0
         self.setCursor(Qt.CursorShape.PointingHandCursor)
-
-    def sizeHint(self) -> QSize:
-        return QSize(400, _HEIGHT_PX)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
 
     def minimumSizeHint(self) -> QSize:
-        return QSize(200, _HEIGHT_PX)
+        return QSize(100, 0)
 
     def show_content(self, content: TimelineContent) -> None:
         """Another recording, or more events."""
@@ -115,44 +114,49 @@ class Timeline(QWidget):
 
     @reports_errors
     def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        painter.fillRect(self.rect(), QColor(style.BACKGROUND))
-        whole = QRectF(_SIDE_PX, 6, self.width() - 2 * _SIDE_PX, 2 * _ROW_PX + 4)
-        painter.fillRect(whole, QColor(style.PANEL))
-        self._paint_spans(painter, self.content.visible_s, 6, style.OK)
-        self._paint_spans(painter, self.content.sweeps_s, 6 + _ROW_PX + 4, style.SWEEP)
-        painter.setPen(QPen(QColor(style.TEXT), 2))
-        for t_s in self.content.marks_s:
-            x = self.x_of(t_s)
-            painter.drawLine(QPointF(x, 4), QPointF(x, whole.bottom() + 3))
-        x = self.x_of(self.position_s)
-        painter.setPen(QPen(QColor(style.SKIN), 3))
-        painter.drawLine(QPointF(x, 0), QPointF(x, whole.bottom() + 6))
-        self._paint_words(painter, QRectF(_SIDE_PX, whole.bottom() + 6, whole.width(), 24))
-        painter.end()
+        with tile_painter(self, style.BACKGROUND, 0.0) as (painter, place):
+            scale = self.width() / place.width()
+            whole = QRectF(_SIDE_PX, 6, place.width() - 2 * _SIDE_PX, 2 * _ROW_PX + 4)
+            painter.fillRect(whole, QColor(style.PANEL))
+            self._paint_spans(painter, scale, self.content.visible_s, 6, style.OK)
+            self._paint_spans(painter, scale, self.content.sweeps_s, 6 + _ROW_PX + 4, style.SWEEP)
+            painter.setPen(QPen(QColor(style.TEXT), 2))
+            for t_s in self.content.marks_s:
+                x = self.x_of(t_s) / scale
+                painter.drawLine(QPointF(x, 4), QPointF(x, whole.bottom() + 3))
+            x = self.x_of(self.position_s) / scale
+            painter.setPen(QPen(QColor(style.SKIN), 3))
+            painter.drawLine(QPointF(x, 0), QPointF(x, whole.bottom() + 6))
+            self._paint_words(painter, QRectF(_SIDE_PX, whole.bottom() + 6, whole.width(), 24))
 
     def _paint_spans(
-        self, painter: QPainter, spans_s: tuple[tuple[float, float], ...], top: float, colour: str
+        self,
+        painter: QPainter,
+        scale: float,
+        spans_s: tuple[tuple[float, float], ...],
+        top: float,
+        colour: str,
     ) -> None:
         for begin_s, end_s in spans_s:
-            left, right = self.x_of(begin_s), self.x_of(min(end_s, self.content.duration_s))
+            left = self.x_of(begin_s) / scale
+            right = self.x_of(min(end_s, self.content.duration_s)) / scale
             painter.fillRect(QRectF(left, top, max(right - left, 1.0), _ROW_PX), QColor(colour))
 
     def _paint_words(self, painter: QPainter, place: QRectF) -> None:
-        painter.setFont(style.font(style.SMALL_PX - 3))
-        left, right = Qt.AlignmentFlag.AlignLeft, Qt.AlignmentFlag.AlignRight
-        painter.setPen(QColor(style.MUTED))
+        """What the colours mean, as far as there is room beside the time."""
+        painter.setFont(style.font(style.CAPTION_PX))
         here, end = clock_time(self.position_s), clock_time(self.content.duration_s)
-        painter.drawText(place, right, f"{here} / {end}")
-        n_marks = len(self.content.marks_s)
+        right = place.right() - paint_text(painter, place, f"{here} / {end}", style.MUTED, RIGHT)
         words = (
             (style.OK, "seen"),
-            (style.SWEEP, f"{len(self.content.sweeps_s)} sweeps"),
-            (style.TEXT, f"{n_marks} marks"),
+            (style.SWEEP, counted(len(self.content.sweeps_s), "sweep")),
+            (style.TEXT, counted(len(self.content.marks_s), "mark")),
         )
         x = place.left()
         for colour, word in words:
-            painter.fillRect(QRectF(x, place.top() + 6, 10, 10), QColor(colour))
-            painter.setPen(QColor(style.MUTED))
-            painter.drawText(QRectF(x + 16, place.top(), 120, 24), left, word)
-            x += 30 + painter.fontMetrics().horizontalAdvance(word)
+            width = painter.fontMetrics().horizontalAdvance(word) + 16
+            if x + width > right:
+                break
+            painter.fillRect(QRectF(x, place.top() + 7, 10, 10), QColor(colour))
+            paint_text(painter, QRectF(x + 16, place.top(), width, 24), word, style.MUTED)
+            x += width + 14

@@ -16,9 +16,20 @@ DROP_SENTENCES: dict[DropReason, str] = {
     DropReason.FAILED: "the session ended with an error",
 }
 
+BEGIN_ANEW = "Begin a new session with these"
+BEGIN_ANEW_TOOLTIP = (
+    "Connects anew, in a session with a folder of its own.\n"
+    "Nothing already received is lost: points that are not saved yet are saved first."
+)
+
 DISCLAIMER = "Research software, not a medical device."
 
 
 def drop_word(reason: DropReason) -> str:
     """The reason in one or two words."""
     return reason.value.replace("_", " ")
+
+
+def counted(n: int, noun: str) -> str:
+    """ "1 sweep", "2 sweeps": a number with its noun."""
+    return f"{n:,} {noun}{'s' * (n != 1)}"

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PySide6.QtTest import QTest
 
-from navapp.config import ServerSettings, Settings
+from navapp.config import ServerSettings, Settings, VolumeSettings
 from navapp.demo import for_simulation, write_simulation
 from navapp.desk import Desk
 from navapp.equipment import load_equipment
@@ -41,20 +41,30 @@ def running(
     is_registered: bool = True,
     beep: Callable[[str], None] = lambda what: None,
     loop: bool = False,
+    is_ours: bool = True,
+    has_volume: bool = False,
 ) -> Iterator[tuple[Desk, MainWindow, Bridge]]:
-    """A window on a session that receives a simulated sweep over a real socket."""
+    """A window on a session that receives a simulated sweep over a real socket.
+
+    Parameters
+    ----------
+    is_ours : whether the window steers the replay; else it is to it as a scanner
+    has_volume : whether the session builds a volume
+    """
     sweep = SimulatedSweep()
     sweep.render(0)
     settings = for_simulation(Settings(), *write_simulation(sweep, folder / "simulation"))
     if not is_registered:
         geometry = settings.geometry.model_copy(update={"registration": None})
         settings = settings.model_copy(update={"geometry": geometry})
+    volume = VolumeSettings(live=has_volume)
+    settings = settings.model_copy(update={"volume": volume})
     replay = ReplayServer(sweep, faults=faults, loop=loop)
     feed = LiveFeed(ServerSettings(port=replay.port), until_closed=False, gives_up=False)
     mode = SessionMode(is_live=True, has_window=True)
     session = Session(settings, load_equipment(settings), feed, mode)
     session.warm_up()
-    desk = Desk(session, SessionFolder(folder / "session"), replay=replay)
+    desk = Desk(session, SessionFolder(folder / "session"), replay=replay if is_ours else None)
     window, bridge = open_window(desk, title="navapp", beep=beep)
     session.start()
     try:
@@ -65,6 +75,7 @@ def running(
             desk.session.stop()
         session.stop()
         desk.close()
+        replay.close()
 
 
 def wait_until(is_true: Callable[[], bool], timeout_s: float = 15.0) -> bool:
