@@ -8,13 +8,15 @@ from importlib.metadata import version
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QKeySequence
-from PySide6.QtWidgets import QDialog, QGridLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from navapp.gui import style
 from navapp.gui.actions import ActionSpec
+from navapp.gui.panel import label
 from navapp.gui.words import DISCLAIMER
 
 _COLUMNS = 3
+_KEY_PX = 110
 
 
 def about_text() -> str:
@@ -40,18 +42,17 @@ class KeySheet(QDialog):
         self.setWindowTitle("Keys")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         layout = QVBoxLayout(self)
-        layout.setSpacing(16)
-        grid = QGridLayout()
-        grid.setHorizontalSpacing(20)
-        grid.setVerticalSpacing(4)
-        layout.addLayout(grid)
-        menus: dict[str, list[ActionSpec]] = {}
-        for spec in specs.values():
-            menus.setdefault(spec.menu, []).append(spec)
-        for (column, row), text, role in _cells(menus):
-            label = QLabel(text)
-            label.setProperty("role", role)
-            grid.addWidget(label, row, column)
+        layout.setSpacing(2 * style.GAP_PX)
+        row = QHBoxLayout()
+        row.setSpacing(4 * style.GAP_PX)
+        layout.addLayout(row)
+        for menus in _columns(specs):
+            column = QVBoxLayout()
+            column.setSpacing(2 * style.GAP_PX)
+            row.addLayout(column)
+            for title, inside in menus:
+                column.addLayout(_menu_grid(title, inside))
+            column.addStretch(1)
         hint = QLabel(
             "A pedal that sends keys works as it is. Other keys: [window.keys] in the settings, "
             'by the names in brackets, such as  record = "F5".'
@@ -60,22 +61,35 @@ class KeySheet(QDialog):
         layout.addWidget(hint)
 
 
-def _cells(
-    menus: Mapping[str, list[ActionSpec]],
-) -> list[tuple[tuple[int, int], str, str]]:
-    """Column and row, text, role; menus one below the other, in columns of similar length."""
-    n_rows = sum(len(specs) + 2 for specs in menus.values())
-    per_column = -(-n_rows // _COLUMNS)
-    cells: list[tuple[tuple[int, int], str, str]] = []
-    column = row = 0
-    for menu, specs in menus.items():
-        if row and row + len(specs) + 1 > per_column + 3 and column < _COLUMNS - 1:
-            column, row = column + 1, 0
-        cells.append(((2 * column, row), menu, "title"))
-        for k, spec in enumerate(specs, start=row + 1):
-            key = QKeySequence(spec.key).toString(QKeySequence.SequenceFormat.NativeText)
-            text = f"hold {key}" if spec.needs_hold else key
-            cells.append(((2 * column, k), text, ""))
-            cells.append(((2 * column + 1, k), f"{spec.text}  [{spec.name}]", "muted"))
-        row += len(specs) + 2
-    return cells
+def _menu_grid(title: str, specs: list[ActionSpec]) -> QGridLayout:
+    """A title over keys and what they do."""
+    grid = QGridLayout()
+    grid.setHorizontalSpacing(2 * style.GAP_PX)
+    grid.setVerticalSpacing(style.GAP_PX // 2)
+    grid.setColumnMinimumWidth(0, _KEY_PX)
+    grid.setColumnStretch(1, 1)
+    grid.addWidget(label(title, "title"), 0, 0, 1, 2)
+    for row, spec in enumerate(specs, start=1):
+        key = QKeySequence(spec.key).toString(QKeySequence.SequenceFormat.NativeText)
+        grid.addWidget(QLabel(f"hold {key}" if spec.needs_hold else key), row, 0)
+        does = QLabel(f"{spec.text}  [{spec.name}]")
+        does.setProperty("role", "muted")
+        grid.addWidget(does, row, 1)
+    return grid
+
+
+def _columns(specs: Mapping[str, ActionSpec]) -> list[list[tuple[str, list[ActionSpec]]]]:
+    """The menus one below the other, in columns of similar length."""
+    menus: dict[str, list[ActionSpec]] = {}
+    for spec in specs.values():
+        menus.setdefault(spec.menu, []).append(spec)
+    per_column = sum(len(inside) + 2 for inside in menus.values()) / _COLUMNS
+    columns: list[list[tuple[str, list[ActionSpec]]]] = [[]]
+    n_rows = 0
+    for title, inside in menus.items():
+        if n_rows and n_rows + len(inside) > per_column + 2 and len(columns) < _COLUMNS:
+            columns.append([])
+            n_rows = 0
+        columns[-1].append((title, inside))
+        n_rows += len(inside) + 2
+    return columns

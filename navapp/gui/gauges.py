@@ -159,12 +159,13 @@ def guidance_texts(facts: Facts) -> tuple[tuple[str, str], ...]:
     """Caption and value of each number of the guidance; dashes where nothing is seen."""
     guidance = facts.guidance
     if guidance is None:
-        return (("DISTANCE", f"{DASH} mm"), ("DEPTH", f"{DASH} mm"), ("ANGLE", f"{DASH}\u00b0"))
-    angle = DASH if guidance.angle_rad is None else number(math.degrees(guidance.angle_rad))
+        return (("DISTANCE", f"{DASH} mm"), ("DEPTH", f"{DASH} mm"), ("ANGLE", DASH))
+    angle_rad = guidance.angle_rad
+    angle = DASH if angle_rad is None else f"{number(math.degrees(angle_rad))}\u00b0"
     texts = [
         ("DISTANCE", f"{guidance.distance_mm:.1f} mm"),
         ("DEPTH", f"{guidance.depth_mm:.1f} mm"),
-        ("ANGLE", f"{angle}\u00b0"),
+        ("ANGLE", angle),
     ]
     if guidance.off_line_mm is not None:
         texts.insert(1, ("OFF LINE", f"{guidance.off_line_mm:.1f} mm"))

@@ -12,6 +12,7 @@ _LINE_WIDTH_PX = 2.5
 _TICK_MM = 10
 _TICK_LABEL_PX = 54
 _AGE_BAR_PX = 6
+_WATERMARK_PX = 36
 _AGE_FULL_S = 1.0
 _FRESH_S, _OLD_S = 0.1, 0.2
 
@@ -96,7 +97,7 @@ def paint_watermark(painter: QPainter, rect: QRectF, text: str) -> None:
     if painter.fontMetrics().horizontalAdvance(text) > 0.75 * rect.width():
         painter.setFont(style.font(style.SMALL_PX - 3, is_bold=True))
     width = painter.fontMetrics().horizontalAdvance(text) + 24
-    box = QRectF(rect.right() - width - 8, rect.top() + 8, width, 36)
+    box = QRectF(rect.right() - width - 8, rect.top() + 8, width, _WATERMARK_PX)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     painter.setPen(QPen(QColor(style.WARNING), 2))
     painter.setBrush(QColor(7, 9, 12, 200))
@@ -119,8 +120,10 @@ def paint_target(painter: QPainter, place: QPointF, rect: QRectF, text: str) -> 
     painter.setPen(QColor(style.TARGET))
     width = painter.fontMetrics().horizontalAdvance(text)
     left = min(x + 22, rect.right() - width - 6)
-    painter.fillRect(QRectF(left - 4, y - 42, width + 8, 24), QColor(7, 9, 12, 170))
-    painter.drawText(QPointF(left, y - 24), text)
+    top = y - 42 if y > rect.top() + _WATERMARK_PX + 42 else y + 24
+    box = QRectF(left - 4, top, width + 8, 24)
+    painter.fillRect(box, QColor(7, 9, 12, 170))
+    painter.drawText(box, Qt.AlignmentFlag.AlignCenter, text)
 
 
 def paint_banner(painter: QPainter, rect: QRectF, above: QRectF, text: str, level: Level) -> None:

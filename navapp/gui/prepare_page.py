@@ -60,7 +60,9 @@ class PreparePage(Panel):
         for k, (name, caption, is_file) in enumerate(_FIELDS):
             row, column = k // 2, 3 * (k % 2)
             self.fields[name] = edit = PathEdit() if is_file else QLineEdit()
-            form.addWidget(QLabel(caption), row, column)
+            caption_label = QLabel(caption)
+            caption_label.setContentsMargins(style.GAP_PX if column else 0, 0, 0, 0)
+            form.addWidget(caption_label, row, column)
             form.addWidget(edit, row, column + 1, 1, 1 if is_file else 2)
             form.setColumnStretch(column + 1, 1)
             if is_file:

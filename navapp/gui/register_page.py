@@ -46,7 +46,7 @@ class RegisterPage(Panel):
             place = ", ".join(f"{x:.1f}" for x in mark.ct_mm)
             found = "not yet" if mark.reference_mm is None else "found"
             if mark.reference_mm is not None and (error_mm := next(errors, None)) is not None:
-                found = f"found, {error_mm:.2f} mm off"
+                found = f"{error_mm:.2f} mm off"
             rows.append((mark.name, place, found))
         self.landmarks.fill(rows)
         self.hint.setText(_hint(registering, frame))

@@ -35,7 +35,8 @@ class ReviewPage(Panel):
         self.sweeps.itemChanged.connect(self._changed)
         self.column.addWidget(self.sweeps, 2)
         self.add_buttons(book["undo"])
-        self.column.addWidget(label("Marks", "muted"))
+        self._marks_title = label("Marks: none yet", "muted")
+        self.column.addWidget(self._marks_title)
         self.marks = QListWidget()
         self.column.addWidget(self.marks, 2)
         self.distances = label()
@@ -44,7 +45,8 @@ class ReviewPage(Panel):
         self.column.addWidget(self.contents)
         self.add_buttons(book["save"])
         self.add_buttons(book["save_all"])
-        self.column.addWidget(label("Sessions; a double click opens one", "muted"))
+        self._sessions_title = label("Other sessions: none yet", "muted")
+        self.column.addWidget(self._sessions_title)
         self.sessions = QListWidget()
         self.sessions.itemDoubleClicked.connect(self._open)
         self.column.addWidget(self.sessions, 2)
@@ -61,7 +63,8 @@ class ReviewPage(Panel):
             if k == self.sweeps.count():
                 self.sweeps.addItem(QListWidgetItem())
             item = self.sweeps.item(k)
-            text = f"sweep {sweep}: {n:,} points"
+            not_drawn = ", not drawn" if sweep in hidden else ""
+            text = f"sweep {sweep}: {n:,} points{not_drawn}"
             if item.text() != text:
                 item.setText(text)
             item.setData(Qt.ItemDataRole.UserRole, sweep)
@@ -76,6 +79,7 @@ class ReviewPage(Panel):
         for event in marks[self.marks.count() :]:
             place = "" if event.place_mm is None else ", ".join(f"{x:.1f}" for x in event.place_mm)
             self.marks.addItem(f"{event.text}   {event.t_s:.1f} s   {place}")
+        self._marks_title.setText("Marks" if marks else "Marks: none yet")
 
     def show_facts(self, facts: Facts) -> None:
         """The distances in words, and what saving will write."""
@@ -95,6 +99,8 @@ class ReviewPage(Panel):
             self._saved = sessions
             self.sessions.clear()
             self.sessions.addItems([session.line for session in sessions])
+            more = "a double click opens one" if sessions else "none yet"
+            self._sessions_title.setText(f"Other sessions: {more}")
 
     def forget(self) -> None:
         """Another session begins."""

@@ -15,6 +15,7 @@ _MARGIN_PX = 12
 _GAP_PX = 12
 _BAR_PX = 12
 _WIDEST_BAR_PX = 240
+_LEAST_TEXT_PX = 60
 
 
 class SceneNotes:
@@ -81,12 +82,13 @@ class NoteStrip(QWidget):
             inside = place.adjusted(_MARGIN_PX, 0.0, -_MARGIN_PX, 0.0)
             if self.mode is not SurfaceColours.PLAIN:
                 inside.setRight(self._paint_legend(painter, inside) - _GAP_PX)
-            paint_text(painter, inside, self.text, style.MUTED)
+            if inside.width() >= _LEAST_TEXT_PX:
+                paint_text(painter, inside, self.text, style.MUTED)
 
     def _paint_legend(self, painter: QPainter, place: QRectF) -> float:
         """Title, near end, bar, far end; returns its left edge."""
         title, low, high = legend(self.mode)
-        bar_width = min(_WIDEST_BAR_PX, place.width() / 5)
+        bar_width = min(_WIDEST_BAR_PX, place.width() / 6)
         right = place.right()
         right -= paint_text(painter, place, high, style.MUTED, RIGHT) + _GAP_PX
         bar = QRectF(right - bar_width, place.center().y() - _BAR_PX / 2, bar_width, _BAR_PX)

@@ -11,6 +11,7 @@ from typing import Any
 
 import tomli_w
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from PySide6.QtWidgets import (
     QFileDialog,
     QFormLayout,
@@ -73,7 +74,7 @@ class SettingsDrawer(QWidget):
         tree: dict[str, Any] = {}
         for path, edit in self.edits.items():
             if edit.text().strip():
-                value = _value(edit.text().strip(), _annotation(path))
+                value = _value(edit.text().strip(), _field(path).annotation)
                 if len(path) == 1:
                     tree[path[0]] = value
                 else:
@@ -121,6 +122,7 @@ class SettingsDrawer(QWidget):
     def _add(self, path: tuple[str, ...], caption: str) -> None:
         edit = QLineEdit()
         edit.textChanged.connect(lambda _: self.check())
+        edit.setToolTip(_field(path).description or "")
         self.edits[path] = edit
         self._form.addRow(caption, edit)
 
@@ -138,11 +140,11 @@ class SettingsDrawer(QWidget):
                 self.problems.setText(f"{path}: cannot be written: {error.strerror}")
 
 
-def _annotation(path: tuple[str, ...]) -> Any:
+def _field(path: tuple[str, ...]) -> FieldInfo:
     info = Settings.model_fields[path[0]]
     if len(path) == 1:
-        return info.annotation
-    return info.annotation.model_fields[path[1]].annotation  # type: ignore[union-attr]
+        return info
+    return info.annotation.model_fields[path[1]]  # type: ignore[union-attr]
 
 
 def _value(text: str, annotation: Any) -> Any:

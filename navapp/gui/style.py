@@ -61,6 +61,7 @@ QPushButton[role="step"] {{ min-width: 128px; }}
 QPushButton[role="play"] {{ min-width: 62px; }}
 QPushButton[role="browse"] {{ padding: 6px 10px; }}
 QPushButton[role="replay"] {{ padding: 8px 14px; }}
+QPushButton[role="replay"]:checked {{ font-weight: normal; }}
 QLabel, QCheckBox, QComboBox, QLineEdit, QSpinBox, QTableWidget, QListWidget, QPlainTextEdit,
 QHeaderView {{ font-size: {SMALL_PX}px; }}
 QLabel[role="title"] {{ font-size: {LARGE_PX}px; font-weight: bold; }}
@@ -75,9 +76,14 @@ QLineEdit, QComboBox, QSpinBox, QPlainTextEdit, QTableWidget, QListWidget {{
     background: {VIEW}; color: {TEXT}; border: 1px solid {RAISED}; border-radius: 6px; padding: 5px;
 }}
 QLineEdit[is_wrong="true"] {{ border: 2px solid {PROBLEM}; }}
-QTableWidget::item {{ padding: 0px 8px; }}
-QHeaderView::section {{ background: {PANEL}; color: {MUTED}; border: none; padding: 5px 8px; }}
-QCheckBox::indicator, QListWidget::indicator {{ width: 16px; height: 16px; }}
+QTableWidget::item {{ padding: 0px 6px; }}
+QHeaderView::section {{ background: {PANEL}; color: {MUTED}; border: none; padding: 5px 9px; }}
+QCheckBox::indicator, QListWidget::indicator {{
+    width: 12px; height: 12px; border: 2px solid {MUTED}; border-radius: 4px; background: {VIEW};
+}}
+QCheckBox::indicator:checked, QListWidget::indicator:checked {{
+    background: {SKIN}; border: 2px solid {SKIN};
+}}
 QDockWidget {{ font-size: {SMALL_PX}px; }}
 QDockWidget::title {{ background: {PANEL}; padding: 6px; }}
 QScrollArea, QStackedWidget {{ border: none; }}

@@ -65,9 +65,9 @@ def scalars(mode: SurfaceColours, state: SurfaceState) -> NDArray[np.float32]:
 def legend(mode: SurfaceColours) -> tuple[str, str, str]:
     """Title, and the words at the two ends of the scale."""
     if mode is SurfaceColours.DISTANCE:
-        return "CT: distance to the cloud", "0 mm", f"{FAR_MM:g} mm or more"
+        return "CT: distance to cloud", "0 mm", f"{FAR_MM:g} mm or more"
     if mode is SurfaceColours.COVERAGE:
-        return "CT: coverage", "seen in 1 image", f"{ENOUGH_VIEWS} or more"
+        return "CT: coverage", "1 image", f"{ENOUGH_VIEWS} or more"
     return "", "", ""
 
 

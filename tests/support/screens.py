@@ -25,6 +25,7 @@ from navapp.gui.app import application, close_window, open_window
 from navapp.gui.bridge import Bridge
 from navapp.gui.main_window import MainWindow
 from navapp.gui.virtual_display import has_display, virtual_display
+from navapp.log_setup import configure_logging
 from navapp.navigation import Plan
 from navapp.replay_server import ReplayServer
 from navapp.session import Session, SessionMode
@@ -172,6 +173,7 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     with nullcontext() if has_display() else virtual_display(), tempfile.TemporaryDirectory() as t:
         application()
+        configure_logging(is_verbose=False)
         with chdir(t):  # the paths in the window are those from here
             for make in (_scan, _alarm, _register):
                 make(out, Path())
