@@ -136,6 +136,6 @@ class LiveVolume:
 
     def warm_up(self) -> None:
         """Compile what an image needs, with nothing kept."""
-        GrowingVolume(1.0, (0.0, 0.0, 0.0), *self._kind).insert(
-            np.zeros((2, 2), dtype=np.uint8), np.eye(4)
-        )
+        blank = np.zeros((2, 2), dtype=np.uint8)
+        blank.setflags(write=False)  # as images are: for the compiler another type
+        GrowingVolume(1.0, (0.0, 0.0, 0.0), *self._kind).insert(blank, np.eye(4))

@@ -16,7 +16,7 @@ from navapp.gui.panel import label
 from navapp.gui.words import DISCLAIMER
 
 _COLUMNS = 3
-_KEY_PX = 110
+_KEY_PX = 120
 
 
 def about_text() -> str:

@@ -129,14 +129,14 @@ class ButtonBar(QWidget):
 
     def __init__(self, book: ActionBook) -> None:
         super().__init__()
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(style.GAP_PX)
+        self.row = QHBoxLayout(self)
+        self.row.setContentsMargins(0, 0, 0, 0)
+        self.row.setSpacing(style.GAP_PX)
         self.buttons = {
             name: BigButton(book.specs[name], book[name].trigger) for name in BIG_BUTTONS
         }
         for button in self.buttons.values():
-            layout.addWidget(button)
+            self.row.addWidget(button)
 
 
 class HoldKeys:

@@ -19,6 +19,7 @@ from navapp.state import VolumeState
 from recon.scan_speed import Pace, ScanSpeed
 
 _BAR_PX = 6
+_NARROW_PX = 200
 INSERTING = "inserting"
 # Three times the gap between images that is still good.
 _FULL_BAR_MM = 3.0
@@ -110,16 +111,24 @@ class Gauge(QWidget):
     def paintEvent(self, event: QPaintEvent) -> None:
         reading = self.reading
         with tile_painter(self) as (painter, place):
-            inside = place.adjusted(PADDING_PX, 0.0, -PADDING_PX, 0.0)
+            padding, caption_px, value_px = _sizes_px(place.width())
+            inside = place.adjusted(padding, 0.0, -padding, 0.0)
             top = QRectF(inside.left(), 3.0, inside.width(), 24.0)
-            paint_heading(painter, top, self.caption, reading.word, reading.colour)
-            painter.setFont(style.font(style.GAUGE_PX, is_bold=True))
+            paint_heading(painter, top, self.caption, reading.word, reading.colour, caption_px)
+            painter.setFont(style.font(value_px, is_bold=True))
             value = QRectF(inside.left(), 26.0, inside.width(), 36.0)
             paint_text(painter, value, reading.value, TEXT)
             if reading.share is not None:
                 bar = QRectF(inside.left(), place.bottom() - _BAR_PX - 3, inside.width(), _BAR_PX)
                 colour = style.SKIN if reading.colour == TEXT else reading.colour
                 _paint_bar(painter, bar, reading.share, colour)
+
+
+def _sizes_px(width: float) -> tuple[int, int, int]:
+    """Padding, caption and value: smaller beside an open drawer, where every gauge is narrow."""
+    if width < _NARROW_PX:
+        return 8, 14, 26
+    return PADDING_PX, style.CAPTION_PX, style.GAUGE_PX
 
 
 def _paint_bar(painter: QPainter, bar: QRectF, share: float, colour: str) -> None:
@@ -140,11 +149,11 @@ class GaugeRow(QWidget):
         super().__init__()
         captions = ("SPEED", "COVERED", "POINTS", "TO CT", "SWEEP", "VOLUME")
         self.gauges = {caption: Gauge(caption) for caption in captions}
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(style.GAP_PX)
+        self.row = QHBoxLayout(self)
+        self.row.setContentsMargins(0, 0, 0, 0)
+        self.row.setSpacing(style.GAP_PX)
         for gauge in self.gauges.values():
-            layout.addWidget(gauge)
+            self.row.addWidget(gauge)
 
     def show_facts(self, facts: Facts) -> None:
         """Give every gauge its reading."""
@@ -179,13 +188,14 @@ class GuidanceRow(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
+        self.is_wanted = True
         self._title = ""
         self.texts: tuple[tuple[str, str], ...] = ()
         self.hide()
 
     def show_facts(self, facts: Facts) -> None:
         """Follow the pointer."""
-        self.setVisible(bool(facts.plan_name))
+        self.setVisible(bool(facts.plan_name) and self.is_wanted)
         pointer = "nothing in sight" if facts.guidance is None else facts.guidance.pointer
         title = f"{facts.plan_name} from {pointer}"
         texts = guidance_texts(facts) if facts.plan_name else ()

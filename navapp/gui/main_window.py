@@ -107,6 +107,7 @@ class MainWindow(QMainWindow):
         self.gauge_row.setVisible(layout.has_gauges)
         self.button_bar.setVisible(layout.has_buttons)
         self.replay_bar.is_wanted = layout.has_replay
+        self.guidance_row.is_wanted = layout.has_guidance
         total = max(self._splitter.width(), _MIN_SIZE_PX[0])
         shares = self._shares[step]
         self._splitter.setSizes([total * share // sum(shares) for share in shares])
@@ -158,6 +159,13 @@ class MainWindow(QMainWindow):
         rows = (self.status_row, self.guidance_row, self.replay_bar, self.gauge_row)
         for row in (*rows, self.button_bar, notes.strip):
             row.setFixedHeight(round(self._scale * row.HEIGHT_PX))
+        gap, margin = int(self._scale * style.GAP_PX), int(self._scale * _MARGIN_PX)
+        for widget in (self.status_row, self.gauge_row, self.button_bar):
+            widget.row.setSpacing(gap)
+        for page in (self.prepare_page, self.register_page, self.review_page):
+            page.column.setSpacing(gap)
+        self.prepare_page.form.setSpacing(gap)
+        self._column.setContentsMargins(margin, 4, margin, margin)
         notes.place()
 
     def _lay_out(self) -> None:
@@ -179,8 +187,8 @@ class MainWindow(QMainWindow):
         self._room.setWindowFlags(Qt.WindowType.Widget)
         self._room.setCentralWidget(views)
         central = QWidget()
-        column = _column(central, (self.step_bar, self.status_row, self._room), self._room)
-        column.setContentsMargins(_MARGIN_PX, 4, _MARGIN_PX, _MARGIN_PX)
+        whole = (self.step_bar, self.status_row, self._room)
+        self._column = _column(central, whole, self._room)
         self.setCentralWidget(central)
         self.settings_dock = self._dock(
             "Settings", self.settings_drawer, Qt.DockWidgetArea.RightDockWidgetArea

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QMessageBox, QWidget
 
 from navapp.gui.about import about_text
@@ -30,6 +31,7 @@ def ask_to_begin(parent: QWidget, n_points: int, folder: Path) -> QMessageBox:
         f"<p>They are saved first, in {folder}: nothing already received is lost.</p>",
         parent=parent,
     )
+    box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     box.addButton("Save and begin", QMessageBox.ButtonRole.AcceptRole)
     stay = box.addButton("Stay in this session", QMessageBox.ButtonRole.RejectRole)
     box.setDefaultButton(stay)  # a pedal that sends a key changes nothing

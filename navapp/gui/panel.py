@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import QEvent, Qt
+from PySide6.QtCore import QEvent, QRect, Qt
 from PySide6.QtGui import QAction, QPainter, QPaintEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -119,22 +119,29 @@ class PathEdit(QLineEdit):
         super().__init__()
         self.textChanged.connect(self.setToolTip)
 
-    @reports_errors
-    def paintEvent(self, event: QPaintEvent) -> None:
+    @property
+    def shown(self) -> str:
+        """The text as it is seen."""
+        if self.hasFocus():
+            return self.text()
+        elide = Qt.TextElideMode.ElideLeft
+        return self.fontMetrics().elidedText(self.text(), elide, self._inside()[1].width())
+
+    def _inside(self) -> tuple[QStyleOptionFrame, QRect]:
         option = QStyleOptionFrame()
         self.initStyleOption(option)
-        inside = (
-            self.style()
-            .subElementRect(QStyle.SubElement.SE_LineEditContents, option, self)
-            .adjusted(_TEXT_MARGIN_PX, 0, -_TEXT_MARGIN_PX, 0)
-        )
-        metrics = self.fontMetrics()
-        if self.hasFocus() or metrics.horizontalAdvance(self.text()) <= inside.width():
+        contents = QStyle.SubElement.SE_LineEditContents
+        inside = self.style().subElementRect(contents, option, self)
+        return option, inside.adjusted(_TEXT_MARGIN_PX, 0, -_TEXT_MARGIN_PX, 0)
+
+    @reports_errors
+    def paintEvent(self, event: QPaintEvent) -> None:
+        if self.shown == self.text():
             super().paintEvent(event)
             return
+        option, inside = self._inside()
         painter = QPainter(self)
         self.style().drawPrimitive(QStyle.PrimitiveElement.PE_PanelLineEdit, option, painter, self)
         painter.setPen(self.palette().text().color())
-        shown = metrics.elidedText(self.text(), Qt.TextElideMode.ElideLeft, inside.width())
-        painter.drawText(inside, Qt.AlignmentFlag.AlignVCenter, shown)
+        painter.drawText(inside, Qt.AlignmentFlag.AlignVCenter, self.shown)
         painter.end()

@@ -54,9 +54,8 @@ class PreparePage(Panel):
         super().__init__()
         self.on_connect: Callable[[dict[str, Any]], None] | None = None
         self.fields: dict[str, QLineEdit] = {}
-        form = QGridLayout()
-        form.setHorizontalSpacing(style.GAP_PX)
-        form.setVerticalSpacing(style.GAP_PX)
+        self.form = form = QGridLayout()
+        form.setSpacing(style.GAP_PX)
         for k, (name, caption, is_file) in enumerate(_FIELDS):
             row, column = k // 2, 3 * (k % 2)
             self.fields[name] = edit = PathEdit() if is_file else QLineEdit()

@@ -15,7 +15,6 @@ _MARGIN_PX = 12
 _GAP_PX = 12
 _BAR_PX = 12
 _WIDEST_BAR_PX = 240
-_LEAST_TEXT_PX = 60
 
 
 class SceneNotes:
@@ -35,8 +34,9 @@ class SceneNotes:
 
     def show_frame(self, frame: str, stride: int) -> None:
         """The frame of the scene, and how many of its points are drawn."""
-        drawn = "" if stride == 1 else f"   1 of {stride} points drawn"
-        self.strip.show_text(f"frame {frame}, mm{drawn}" if frame else "")
+        name = f"frame {frame}, mm" if frame else ""
+        drawn = "" if stride == 1 else f"1 of {stride} points drawn"
+        self.strip.show_texts((f"{name}   {drawn}".strip(), drawn))
 
     def show_watermark(self, text: str) -> None:
         """Say that this is a replay; nothing without a text."""
@@ -56,18 +56,18 @@ class SceneNotes:
 
 
 class NoteStrip(QWidget):
-    """One line: the frame at the left, the legend at the right, which goes first."""
+    """One line: the legend at the right, at the left the first of the texts that has room."""
 
     HEIGHT_PX = 30
 
     def __init__(self) -> None:
         super().__init__()
-        self.text = ""
+        self.texts: tuple[str, ...] = ()
         self.mode = SurfaceColours.PLAIN
 
-    def show_text(self, text: str) -> None:
-        if text != self.text:
-            self.text = text
+    def show_texts(self, texts: tuple[str, ...]) -> None:
+        if texts != self.texts:
+            self.texts = texts
             self.update()
 
     def show_mode(self, mode: SurfaceColours) -> None:
@@ -82,8 +82,9 @@ class NoteStrip(QWidget):
             inside = place.adjusted(_MARGIN_PX, 0.0, -_MARGIN_PX, 0.0)
             if self.mode is not SurfaceColours.PLAIN:
                 inside.setRight(self._paint_legend(painter, inside) - _GAP_PX)
-            if inside.width() >= _LEAST_TEXT_PX:
-                paint_text(painter, inside, self.text, style.MUTED)
+            width_of = painter.fontMetrics().horizontalAdvance
+            fitting = (text for text in self.texts if width_of(text) <= inside.width())
+            paint_text(painter, inside, next(fitting, ""), style.MUTED)
 
     def _paint_legend(self, painter: QPainter, place: QRectF) -> float:
         """Title, near end, bar, far end; returns its left edge."""

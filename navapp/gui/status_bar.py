@@ -66,11 +66,11 @@ class StatusRow(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.chips = {caption: Chip(caption) for caption in CHIPS}
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(style.GAP_PX)
+        self.row = QHBoxLayout(self)
+        self.row.setContentsMargins(0, 0, 0, 0)
+        self.row.setSpacing(style.GAP_PX)
         for caption, share in CHIPS.items():
-            layout.addWidget(self.chips[caption], share)
+            self.row.addWidget(self.chips[caption], share)
             self.chips[caption].clicked.connect(self.clicked)
 
     def show_facts(self, facts: Facts) -> None:

@@ -29,11 +29,12 @@ class StepLayout:
     has_gauges: bool
     has_buttons: bool
     has_replay: bool = True
+    has_guidance: bool = True
 
 
 LAYOUTS: dict[Step, StepLayout] = {
-    Step.PREPARE: StepLayout((52, 48, 0), False, False, has_replay=False),
-    Step.REGISTER: StepLayout((30, 27, 43), False, False),
+    Step.PREPARE: StepLayout((52, 48, 0), False, False, has_replay=False, has_guidance=False),
+    Step.REGISTER: StepLayout((30, 27, 43), False, False, has_guidance=False),
     Step.SCAN: StepLayout((0, 42, 58), True, True),
     Step.REVIEW: StepLayout((30, 28, 42), True, False),
 }

@@ -61,10 +61,15 @@ def paint_text(
 
 
 def paint_heading(
-    painter: QPainter, place: QRectF, caption: str, word: str, colour: str = style.MUTED
+    painter: QPainter,
+    place: QRectF,
+    caption: str,
+    word: str,
+    colour: str = style.MUTED,
+    size_px: int = style.CAPTION_PX,
 ) -> None:
     """A caption at the left, and a word at the right as far as there is room for it."""
-    painter.setFont(style.font(style.CAPTION_PX))
+    painter.setFont(style.font(size_px))
     used = paint_text(painter, place, caption, style.MUTED)
     if word:
         paint_text(painter, place.adjusted(used + _GAP_PX, 0.0, 0.0, 0.0), word, colour, RIGHT)

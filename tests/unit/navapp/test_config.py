@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from navapp.config import Settings, load_settings
+from navapp.config import Settings, changed_settings, load_settings
 from navapp.errors import ConfigError
 
 _UNIT_SUFFIXES = ("_s", "_mm", "_hz", "_rad", "_px", "_ms", "_deg")
@@ -74,3 +74,22 @@ def test_every_float_has_a_unit_in_its_name() -> None:
     found = floats(Settings)
     assert "matching.image_lag_s" in found
     assert [name for name in found if not name.endswith(_UNIT_SUFFIXES)] == []
+
+
+def test_what_is_not_changed_stays_and_nothing_is_the_default_again() -> None:
+    settings = load_settings(
+        None, {"server": {"port": 20000}, "matching": {"image_lag_s": 0.05}, "volume": {}}
+    )
+    changed = changed_settings(
+        settings, {"server": {"host": "scanner", "port": None}, "volume": {"live": True}}
+    )
+    assert (changed.server.host, changed.server.port) == ("scanner", 18944)
+    assert (changed.matching.image_lag_s, changed.volume.live) == (0.05, True)
+    with pytest.raises(ConfigError, match=r"these settings: server.port = 0"):
+        changed_settings(settings, {"server": {"port": 0}})
+
+
+def test_every_section_says_what_its_settings_mean() -> None:
+    described = Settings.model_fields["geometry"].annotation.model_fields["roi_px"]  # type: ignore[union-attr]
+    assert described.description is not None
+    assert described.description.startswith("Part of the image that is ultrasound")

@@ -11,6 +11,7 @@ import pytest
 from navapp import live_volume
 from navapp.config import VolumeSettings
 from navapp.live_volume import LiveVolume
+from recon.volume import INSERT, Interpolation
 
 PIXELS = np.full((20, 30), 100, np.uint8)
 
@@ -33,6 +34,17 @@ def place(z_mm):
     A_scene_pixel = np.eye(4)
     A_scene_pixel[2, 3] = z_mm
     return A_scene_pixel
+
+
+def test_after_the_warm_up_an_image_compiles_nothing():
+    live = volume()
+    live.warm_up()
+    kernel = INSERT[Interpolation.NEAREST]
+    before = len(kernel.signatures)
+    pixels = PIXELS.copy()
+    pixels.setflags(write=False)  # as images are
+    live.insert(pixels, place(0.0), 1)
+    assert (live.n_images, len(kernel.signatures)) == (1, before)
 
 
 @pytest.mark.parametrize("is_live", [True, False])

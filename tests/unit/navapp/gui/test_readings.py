@@ -6,11 +6,20 @@ import pytest
 
 from navapp.facts import Facts
 from navapp.gui.gauges import gauge_readings
+from navapp.gui.picture import watermark
 from navapp.gui.readings import CHIPS, Level, readings
 from navapp.insertion import Hold
-from navapp.state import DropReason, SessionState, SessionStatus, StreamState, ToolState
+from navapp.state import (
+    DropReason,
+    SessionState,
+    SessionStatus,
+    StreamState,
+    ToolState,
+    VolumeState,
+)
 from navapp.takes import TakeState
 from recon.scan_speed import Pace, ScanSpeed
+from tracking.replay import ReplayState
 
 _NAN = float("nan")
 
@@ -93,6 +102,55 @@ def test_the_network_in_use_is_named_with_what_became_of_another(note: str, leve
     chip = readings(replace(_FACTS, status=status))["MODEL"]
     assert (chip.word, chip.level) == ("bone", level)
     assert note in chip.tooltip
+
+
+@pytest.mark.parametrize(("position_s", "word"), [(3.0, "paused"), (7.97, "ended")])
+def test_a_replay_that_stands_still_has_lost_nothing(position_s: float, word: str) -> None:
+    replay = ReplayState(True, position_s, 8.0, 1.0, False)
+    facts = replace(_FACTS, replay=replay, replay_speed="1", speed=None)
+    chips = readings(facts)
+    assert chips["SESSION"].value == f"Replay {word}"
+    assert [chips[name].value for name in ("IMAGE", "PROBE", "REFERENCE")] == 3 * ["\u2013 Hz"]
+    assert Level.PROBLEM not in {chip.level for chip in chips.values()}
+    assert watermark(facts) == f"REPLAY {word.upper()}"
+    gauges = gauge_readings(facts)
+    assert (gauges["SPEED"].word, gauges["SWEEP"].word) == (word, word)
+
+
+def test_a_session_whose_source_ended_says_so() -> None:
+    status = replace(_RUNNING, state=SessionState.IDLE, detail="session ended")
+    chips = readings(replace(_FACTS, status=status))
+    assert chips["SESSION"].value == "Ended"
+    assert chips["REFERENCE"].level is Level.OFF
+    before = readings(replace(_FACTS, status=replace(status, n_received=0)))
+    assert before["SESSION"].value == "Idle"
+
+
+def test_a_running_replay_is_no_standstill() -> None:
+    facts = replace(_FACTS, replay=ReplayState(False, 7.99, 8.0, 1.0, False), replay_speed="1")
+    assert (facts.standstill, readings(facts)["SESSION"].value) == ("", "Running")
+    assert watermark(facts) == "REPLAY 1x"
+
+
+@pytest.mark.parametrize(
+    ("volume", "value", "word", "told"),
+    [
+        (VolumeState(1312, 0, None), "1,312", "images", "volume.mha"),
+        (VolumeState(40, 7, None), "40", "images", "7 came too fast"),
+        (VolumeState(90, 0, "the volume ends"), "90", "ended", "the volume ends"),
+    ],
+)
+def test_a_volume_says_what_is_in_it(volume: VolumeState, value: str, word: str, told: str) -> None:
+    reading = gauge_readings(replace(_FACTS, volume=volume))["VOLUME"]
+    assert (reading.value, reading.word) == (value, word)
+    assert told in reading.tooltip
+    assert "VOLUME" not in gauge_readings(_FACTS)
+
+
+@pytest.mark.parametrize(("free_gb", "text"), [(212.0, "212 GB"), (1840.0, "1.8 TB")])
+def test_a_large_disk_is_told_in_terabytes(free_gb: float, text: str) -> None:
+    facts = replace(_FACTS, take=TakeState(False, 0, 0.0, None), free_gb=free_gb)
+    assert readings(facts)["RECORDING"].value == f"off \u2013 {text}"
 
 
 def test_a_recording_that_failed_says_why() -> None:
