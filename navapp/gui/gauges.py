@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from PySide6.QtCore import QRectF, Qt
-from PySide6.QtGui import QColor, QPainter, QPaintEvent
+from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QWidget
 
 from navapp.facts import Facts
@@ -20,6 +20,7 @@ from recon.scan_speed import Pace, ScanSpeed
 
 _BAR_PX = 6
 _NARROW_PX = 200
+_LONGEST = "-188.8 mm "
 INSERTING = "inserting"
 # Three times the gap between images that is still good.
 _FULL_BAR_MM = 3.0
@@ -208,9 +209,16 @@ class GuidanceRow(QWidget):
         with tile_painter(self) as (painter, place):
             inside = place.adjusted(PADDING_PX, 0.0, -PADDING_PX, 0.0)
             width = inside.width() / max(len(self.texts), 1)
+            size_px = _huge_px(width)
             for k, (caption, value) in enumerate(self.texts):
                 left = inside.left() + k * width
                 title = self._title if k == len(self.texts) - 1 else ""
                 paint_heading(painter, QRectF(left, 5.0, width, 26.0), caption, title)
-                painter.setFont(style.font(style.HUGE_PX, is_bold=True))
+                painter.setFont(style.font(size_px, is_bold=True))
                 paint_text(painter, QRectF(left, 30.0, width, 72.0), value, TEXT)
+
+
+def _huge_px(width: float) -> int:
+    """As large as the longest number that is likely leaves room for: one size for all of them."""
+    metrics = QFontMetricsF(style.font(style.HUGE_PX, is_bold=True))
+    return int(style.HUGE_PX * min(1.0, width / metrics.horizontalAdvance(_LONGEST)))

@@ -24,7 +24,7 @@ from PySide6.QtWidgets import (
 from navapp.gui import style
 from navapp.gui.doors import reports_errors
 
-_ROW_GAP_PX = 6
+_ROW_LINES = 1.25
 _TEXT_MARGIN_PX = 2  # as inside a QLineEdit
 
 
@@ -103,12 +103,12 @@ class Table(QTableWidget):
             self._keep_room()
 
     def _keep_room(self) -> None:
-        row = self.fontMetrics().height() + _ROW_GAP_PX
+        row = round(_ROW_LINES * self.fontMetrics().height())
         self.verticalHeader().setDefaultSectionSize(row)
         header = self.horizontalHeader()
         above = 0 if header.isHidden() else header.sizeHint().height()
         n_rows = min(max(self.rowCount(), self._n_least), self._n_most)
-        self.setMinimumHeight(above + n_rows * row + row // 2 + 4)  # and the frame
+        self.setMinimumHeight(above + n_rows * row + row // 2)  # and the frame
 
 
 class PathEdit(QLineEdit):

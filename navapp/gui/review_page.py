@@ -61,7 +61,7 @@ class ReviewPage(Panel):
             self.sweeps.takeItem(self.sweeps.count() - 1)
         for k, (sweep, n) in enumerate(sorted(counts.items())):
             if k == self.sweeps.count():
-                self.sweeps.addItem(QListWidgetItem())
+                self.sweeps.addItem(_switch())
             item = self.sweeps.item(k)
             not_drawn = ", not drawn" if sweep in hidden else ""
             text = f"sweep {sweep}: {n:,} points{not_drawn}"
@@ -120,6 +120,13 @@ class ReviewPage(Panel):
     def _open(self, item: QListWidgetItem) -> None:
         if self.on_open is not None:
             self.on_open(self._saved[self.sessions.row(item)])
+
+
+def _switch() -> QListWidgetItem:
+    """An item with a box, which it has only once it was given a state."""
+    item = QListWidgetItem()
+    item.setCheckState(Qt.CheckState.Checked)
+    return item
 
 
 def _contents(facts: Facts) -> list[str]:

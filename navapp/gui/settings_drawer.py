@@ -12,6 +12,7 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
+from PySide6.QtCore import QSize
 from PySide6.QtWidgets import (
     QFileDialog,
     QFormLayout,
@@ -57,6 +58,10 @@ class SettingsDrawer(QWidget):
         row.addWidget(self.save_button)
         layout.addLayout(row)
         self._build()
+
+    def sizeHint(self) -> QSize:
+        """As narrow as it may be: the room is the views'."""
+        return QSize(self.minimumWidth(), super().sizeHint().height())
 
     def show_settings(self, settings: Settings) -> None:
         """Fill the fields with what is not a default; defaults are seen as placeholders."""

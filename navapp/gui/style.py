@@ -49,6 +49,7 @@ _SHEET = f"""
 QMenuBar, QMenu {{ background: {BACKGROUND}; color: {TEXT}; font-size: {SMALL_PX}px; }}
 QMenuBar::item, QMenu::item {{ padding: 4px 14px; }}
 QMenuBar::item:selected, QMenu::item:selected {{ background: {PANEL}; }}
+QDialogButtonBox {{ dialogbuttonbox-buttons-have-icons: 0; }}
 QMessageBox QLabel {{ font-size: {SMALL_PX}px; }}
 QPushButton {{
     font-size: {SMALL_PX}px; padding: 8px 18px; border: none; border-radius: 8px;

@@ -10,13 +10,23 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, QRect, Qt
 from PySide6.QtGui import QFontMetricsF
-from PySide6.QtWidgets import QApplication, QLabel, QLineEdit, QPushButton, QWidget
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QAbstractItemView,
+    QApplication,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QWidget,
+)
 
 from navapp.config import GeometrySettings, Settings
 from navapp.facts import Facts
 from navapp.gui import style
+from navapp.gui.gauges import Gauge, GuidanceRow, _huge_px
 from navapp.gui.panel import PathEdit
 from navapp.gui.readings import Level
+from navapp.gui.status_bar import Chip
 from navapp.gui.steps import Step
 from navapp.gui.surface_colours import SurfaceColours
 from navapp.gui.tile import PADDING_PX
@@ -77,8 +87,10 @@ def test_nothing_is_cut_off_in_any_step(stage: Stage, size: tuple[int, int]) -> 
         stage.show(view(A_target_pixel=pose()))
         assert _cut_off(stage.window) == []
         window = stage.window
-        for row in (window.step_bar, window.status_row, window.guidance_row, window.button_bar):
-            assert not row.isVisible() or window.rect().contains(_place(row))
+        kinds = (QAbstractButton, QAbstractItemView, QLineEdit, Chip, Gauge, GuidanceRow)
+        shown = [w for kind in kinds for w in window.findChildren(kind) if w.isVisible()]
+        inside = [widget for widget in shown if window.rect().contains(_place(widget))]
+        assert len(inside) == len(shown) > 15
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -115,6 +127,22 @@ def test_the_drawer_takes_no_room_from_the_chips(stage: Stage) -> None:
     assert {caption: _place(chip) for caption, chip in chips.items()} == before
     assert stage.window.image_view.width() + stage.window.scene_view.width() < width - 300
     assert _cut_off(stage.window) == []
+
+
+@pytest.mark.parametrize("size", [(1600, 900), (960, 540)])
+def test_the_numbers_of_the_guidance_have_room_beside_the_drawer(
+    stage: Stage, size: tuple[int, int]
+) -> None:
+    _resize(stage, size)
+    stage.do("settings")
+    drawer = stage.window.settings_dock
+    assert drawer.width() <= 0.35 * stage.window.width()
+    stage.window.guidance_row.show()
+    stage.app.processEvents()
+    width = stage.window.guidance_row.width() / style.scale_of(stage.window) / 4  # with OFF LINE
+    metrics = QFontMetricsF(style.font(_huge_px(width), is_bold=True))
+    assert metrics.horizontalAdvance("-188.8 mm") <= width
+    assert _huge_px(width) >= 36
 
 
 def test_a_chip_says_all_in_its_tooltip(stage: Stage) -> None:
@@ -233,6 +261,7 @@ def test_hidden_sweeps_are_told_to_be_kept(stage: Stage) -> None:
         "sweep 2: 60 points, not drawn",
     ]
     assert page.sweeps.item(1).checkState() is Qt.CheckState.Unchecked
+    assert page.sweeps.item(1).data(Qt.ItemDataRole.CheckStateRole) is not None  # it has a box
     texts = [label.text() for label in page.findChildren(QLabel)]
     assert "Sweeps that are drawn; saving keeps them all" in texts
     assert "stays in the cloud" in page.sweeps.toolTip()

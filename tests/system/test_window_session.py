@@ -374,7 +374,7 @@ def test_a_new_session_asks_before_it_leaves_points_that_are_not_saved(
         asked = box()
         assert "points that are not saved" in asked.text()
         assert "nothing already received is lost" in asked.text()
-        QTest.keyClick(asked, Qt.Key.Key_Space)  # a pedal: changes nothing
+        QTest.keyClick(asked.defaultButton(), Qt.Key.Key_Space)  # a pedal: changes nothing
         QTest.qWait(600)
         assert desk.session is first
         assert not (folder / "cloud.ply").exists()
