@@ -108,7 +108,7 @@ class Table(QTableWidget):
         header = self.horizontalHeader()
         above = 0 if header.isHidden() else header.sizeHint().height()
         n_rows = min(max(self.rowCount(), self._n_least), self._n_most)
-        self.setMinimumHeight(above + n_rows * row + row // 2)  # and the frame
+        self.setMinimumHeight(above + n_rows * row + 3 * row // 4)  # and the frame
 
 
 class PathEdit(QLineEdit):

@@ -114,7 +114,9 @@ def _tool(tools: tuple[ToolState, ...], facts: Facts) -> Reading:
 
 def _at_rest(facts: Facts) -> Reading:
     """Nothing is lost where nothing is to come."""
-    return Reading(f"{DASH} Hz", Level.OFF, f"Nothing comes: {facts.standstill}")
+    is_over = facts.standstill == "ended"
+    tooltip = "Nothing comes after the end" if is_over else "Nothing comes while the replay pauses"
+    return Reading(f"{DASH} Hz", Level.OFF, tooltip)
 
 
 def _model(status: SessionStatus) -> Reading:

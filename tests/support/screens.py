@@ -90,13 +90,15 @@ def wait_until(is_true: Callable[[], bool], timeout_s: float = 15.0) -> bool:
 
 def _scan(out: Path, folder: Path) -> None:
     with running(folder / "scan") as (desk, window, bridge):
-        QTest.qWait(2500)
+        QTest.qWait(1800)
         _press(window, "record", "prepare")
         _grab(window, out / "prepare.png")
         _press(window, "scan", "colours")
-        QTest.qWait(1500)
-        _press(window, "freeze", "freeze", "mark")
-        QTest.qWait(1500)
+        QTest.qWait(1000)
+        _press(window, "freeze")
+        _grab(window, out / "frozen.png")
+        _press(window, "freeze", "mark")
+        QTest.qWait(1200)
         _grab(window, out / "scan.png")
         surface = desk.session.surface
         if surface is not None:
@@ -108,22 +110,20 @@ def _scan(out: Path, folder: Path) -> None:
         _press(window, "colours", "follow")
         QTest.qWait(800)
         _grab(window, out / "navigation.png")
+        window.status_row.clicked.emit("PROBE")
+        QTest.qWait(300)
+        bridge.plots["PROBE"].grab().save(str(out / "chip.png"))
+        bridge.plots["PROBE"].close()
         _press(window, "no_plan", "follow", "fit", "record", "review")
         QTest.qWait(1200)
         _grab(window, out / "review.png")
-        _press(window, "scan", "freeze")
-        _grab(window, out / "frozen.png")
-        _press(window, "freeze", "settings", "log")
+        _press(window, "scan", "settings", "log")
         QTest.qWait(500)
         _grab(window, out / "settings.png")
         _press(window, "settings", "log", "keys")
         sheets = [w for w in window.children() if type(w).__name__ == "KeySheet"]
         sheets[0].grab().save(str(out / "keys.png"))
         sheets[0].close()
-        window.status_row.clicked.emit("PROBE")
-        QTest.qWait(500)
-        bridge.plots["PROBE"].grab().save(str(out / "chip.png"))
-        bridge.plots["PROBE"].close()
 
 
 def _alarm(out: Path, folder: Path) -> None:

@@ -182,7 +182,7 @@ def test_the_landmarks_of_a_registration_are_seen_at_once(stage: Stage) -> None:
         assert table.columnWidth(1) >= 100
 
 
-@pytest.mark.parametrize("size", [(1600, 900), (1280, 720)])
+@pytest.mark.parametrize("size", SIZES)
 def test_every_stream_and_every_check_is_seen_at_once(stage: Stage, size: tuple[int, int]) -> None:
     _resize(stage, size)
     stage.do("prepare")
