@@ -38,6 +38,7 @@ class Commands:
     ) -> None:
         self._desk, self._window, self._display = desk, window, display
         self._opening, self._saving = opening, saving
+        self._problem = ""  # of the last opening, as Prepare shows it
         self._registration = RegistrationCommands(desk, window)
         replay = ReplayCommands(desk)
         window.book.connect(
@@ -64,6 +65,9 @@ class Commands:
         """What follows the state rather than an action; five times a second."""
         self._registration.refresh()
         self._saving.poll()
+        if self._opening.problem != self._problem:
+            self._problem = self._opening.problem
+            self._window.prepare_page.problem.setText(self._problem)
         book, desk = self._window.book, self._desk
         book.show_checked("record", desk.takes.state.is_recording)
         book.show_checked("freeze", desk.is_frozen)
@@ -129,7 +133,6 @@ class Commands:
             self._opening.connect(changed_settings(self._desk.session.settings, overrides))
 
         self._guarded(connect)()
-        self._window.prepare_page.problem.setText(self._opening.problem)
 
     def _connect(self, settings: Settings) -> None:
         self._guarded(lambda: self._opening.connect(settings))()

@@ -80,6 +80,8 @@ def _session(facts: Facts) -> Reading:
         return Reading(f"Replay {standstill}", Level.PLAIN, tooltip)
     if standstill:
         return Reading("Ended", Level.OFF, status.detail)
+    if facts.alarm is not None and status.state is SessionState.RUNNING:
+        return Reading("Holding", Level.WARNING, f"No points go in: {facts.alarm.text}")
     return Reading(status.state.value.capitalize(), _STATE_LEVELS[status.state], status.detail)
 
 

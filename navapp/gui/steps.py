@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QButtonGroup, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QWidget
 
 from navapp.gui import style
@@ -60,6 +61,7 @@ class StepBar(QWidget):
             group.addButton(button)
             layout.addWidget(button)
             self.buttons[step] = button
+        self.message = ""
         self._message = QLabel()
         self._message.setProperty("role", "muted")
         self._message.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
@@ -67,9 +69,13 @@ class StepBar(QWidget):
         layout.addWidget(self._message, 1)
 
     @property
-    def message(self) -> str:
-        """What is said beside the buttons."""
+    def shown_message(self) -> str:
+        """The message as it is seen: a long one leaves out its middle, which the tooltip has."""
         return self._message.text()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit_message()
 
     def show_step(self, step: Step) -> None:
         """Light up the button of a step."""
@@ -77,6 +83,12 @@ class StepBar(QWidget):
 
     def show_message(self, text: str) -> None:
         """Say something beside the buttons."""
-        if text != self._message.text():
-            self._message.setText(text)
+        if text != self.message:
+            self.message = text
             self._message.setToolTip(text)
+            self._fit_message()
+
+    def _fit_message(self) -> None:
+        metrics, elide = self._message.fontMetrics(), Qt.TextElideMode.ElideMiddle
+        room = self.width() - self.buttons[Step.REVIEW].geometry().right() - 2 * style.GAP_PX
+        self._message.setText(metrics.elidedText(self.message, elide, room))

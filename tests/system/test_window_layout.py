@@ -270,3 +270,39 @@ def test_hidden_sweeps_are_told_to_be_kept(stage: Stage) -> None:
 def test_every_setting_says_what_it_means(stage: Stage) -> None:
     edits = stage.window.settings_drawer.edits
     assert "compounded while they come" in edits["volume", "live"].toolTip()
+
+
+def test_a_long_message_leaves_out_its_middle(stage: Stage) -> None:
+    bar = stage.window.step_bar
+    message = f"saved 7 files in /{'/'.join(100 * ['folder'])}/run-20261125-194500"
+    stage.desk.message = message
+    stage.tick(0.3)
+    assert bar.message == message
+    assert bar.shown_message.startswith("saved 7 files")
+    assert bar.shown_message.endswith("194500")
+    assert "\u2026" in bar.shown_message
+    stage.desk.message = "short"
+    stage.tick(0.3)
+    assert bar.shown_message == "short"
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_registration_with_all_its_residuals_fits(stage: Stage, size: tuple[int, int]) -> None:
+    _resize(stage, size)
+    stage.do("register")
+    page = stage.window.register_page
+    for k in range(6):
+        stage.desk.registering.add(f"landmark {k}", np.full(3, 1000.0 + k))
+    stage.tick(0.3)
+    page.residuals.setText("\n".join(7 * ["surface: 0.05 mm RMS over 3528 of 3879 points"]))
+    page.problem.setText("the surface needs a start: fit the landmarks first")
+    stage.app.processEvents()
+    assert page.landmarks.verticalScrollBar().maximum() <= 2
+    assert _cut_off(page) == []
+    parts = sorted(
+        (_place(w) for w in page.findChildren(QWidget) if w.parent() is page and w.isVisible()),
+        key=lambda place: (place.top(), place.left()),
+    )
+    overlaps = [(a, b) for k, a in enumerate(parts) for b in parts[k + 1 :] if a.intersects(b)]
+    assert overlaps == []
+    assert stage.window.rect().contains(parts[-1])

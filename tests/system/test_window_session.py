@@ -401,3 +401,21 @@ def test_settings_that_prepare_does_not_show_stay_in_the_next_session(
         assert wait_until(lambda: desk.session is not before, 30.0), desk.message
         assert desk.session.settings.matching.max_pose_gap_s == 0.07
         assert desk.session.settings.geometry == settings.geometry
+
+
+def test_what_is_wrong_with_the_files_is_told_beside_the_button(
+    stage: Stage, tmp_path: Path
+) -> None:
+    page = stage.window.prepare_page
+    page.fields["calibration"].setText(str(tmp_path / "none.toml"))
+    page.connect_button.click()
+
+    def is_told() -> bool:
+        stage.tick(0.3)
+        return "none.toml" in page.problem.text()
+
+    assert wait_until(is_told)
+    page.fields["server"].setText("scanner")
+    page.connect_button.click()
+    stage.tick(0.3)
+    assert page.problem.text() == "server is 'scanner', expected HOST:PORT"

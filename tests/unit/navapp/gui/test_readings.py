@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from navapp.alarms import Alarm, AlarmKind
 from navapp.facts import Facts
 from navapp.gui.gauges import gauge_readings
 from navapp.gui.picture import watermark
@@ -115,6 +116,15 @@ def test_a_replay_that_stands_still_has_lost_nothing(position_s: float, word: st
     assert watermark(facts) == f"REPLAY {word.upper()}"
     gauges = gauge_readings(facts)
     assert (gauges["SPEED"].word, gauges["SWEEP"].word) == (word, word)
+
+
+def test_a_session_with_an_alarm_is_not_said_to_run_well() -> None:
+    alarm = Alarm(AlarmKind.PROBE_LOST, "Probe not seen for 0.7 s")
+    chip = readings(replace(_FACTS, alarm=alarm))["SESSION"]
+    assert (chip.value, chip.level) == ("Holding", Level.WARNING)
+    assert "PROBE LOST" in chip.tooltip
+    failed = replace(_RUNNING, state=SessionState.FAILED)
+    assert readings(replace(_FACTS, alarm=alarm, status=failed))["SESSION"].value == "Failed"
 
 
 def test_a_session_whose_source_ended_says_so() -> None:
