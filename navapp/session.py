@@ -168,6 +168,7 @@ class Session:
         self._last_image_s = float("-inf")
         self._last_drop: DropReason | None = None
         self._last_view: LiveView | None = None
+        self._unanswered_since_s: float | None = None
         self._threads = [
             threading.Thread(target=self._receive, name="receive"),
             threading.Thread(target=self._infer, name="infer"),
@@ -293,6 +294,7 @@ class Session:
             n_points=self.scene.n_voxels,
             frame=self.scene.frame,
             misfit=self._misfit,
+            unanswered_s=self._unanswered_s(now_s),
             model=self.equipment.segmenter.session.path.name,
             model_note=self._swapper.note,
         )
@@ -347,6 +349,8 @@ class Session:
             self.tally.image_skipped(misfit.reason)
             return
         self._note_scale(self.equipment.plan_for((width, height)).warning)
+        if self._unanswered_since_s is None:
+            self._unanswered_since_s = frame.stamps.t_arrival_s
         if self._frames.put(frame) is not None:
             self.tally.image_skipped(DropReason.SUPERSEDED)
 
@@ -423,6 +427,7 @@ class Session:
     def _publish(self, view: LiveView) -> None:
         self._last_drop = view.dropped
         self._last_view = view
+        self._unanswered_since_s = None
         if self.mode.is_live and not self.mode.has_window:
             self.note_shown(view, view.t_integrated_s)
         self.views.put(view)
@@ -458,6 +463,10 @@ class Session:
         if not self._is_depth_told:
             sentences.append("depth unverified: the images do not state their spacing")
         return SessionState.RUNNING, "; ".join(sentences)
+
+    def _unanswered_s(self, now_s: float) -> float:
+        since_s = self._unanswered_since_s
+        return 0.0 if since_s is None else now_s - since_s
 
     @property
     def _recording_problem(self) -> str | None:

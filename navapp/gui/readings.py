@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 
+from navapp.alarms import Alarm, AlarmKind
 from navapp.facts import Facts
 from navapp.gui import style
 from navapp.gui.words import DROP_SENTENCES, drop_word
@@ -65,22 +66,24 @@ def readings(facts: Facts) -> dict[str, Reading]:
         "SESSION": Reading(
             status.state.value.capitalize(), _STATE_LEVELS[status.state], status.detail
         ),
-        "IMAGE": _image(status),
+        "IMAGE": _image(status, facts.alarm),
         "PROBE": _tool(facts.tools[:1], facts),
         "REFERENCE": _tool(facts.tools[1:2], facts),
-        "MODEL": _model(status),
+        "MODEL": _model(status, facts.alarm),
         "END-TO-END P95": _end_to_end(status.end_to_end_p95_ms),
         "DROPPED": _dropped(status),
         "RECORDING": _recording(facts),
     }
 
 
-def _image(status: SessionStatus) -> Reading:
+def _image(status: SessionStatus, alarm: Alarm | None) -> Reading:
     if math.isnan(status.image_rate_hz):
         return Reading(f"{DASH} Hz", Level.OFF, "No image has come yet")
     level = Level.OK if status.image_rate_hz > 0.0 else Level.PROBLEM
     if status.misfit is not None:
         return Reading("misfit", Level.PROBLEM, status.misfit)
+    if alarm is not None and alarm.kind in (AlarmKind.NO_CONNECTION, AlarmKind.NO_IMAGE):
+        return Reading("stopped", Level.PROBLEM, alarm.text)
     return Reading(f"{number(status.image_rate_hz)} Hz", level, "Images received per second")
 
 
@@ -99,13 +102,16 @@ def _tool(tools: tuple[ToolState, ...], facts: Facts) -> Reading:
     return Reading(f"seen {rate_hz:.0f} Hz", Level.OK, f"{tool.stream}: poses per second")
 
 
-def _model(status: SessionStatus) -> Reading:
+def _model(status: SessionStatus, alarm: Alarm | None) -> Reading:
     provider = status.provider.removesuffix("ExecutionProvider").replace("Tensorrt", "TensorRT")
     lines = (status.model_note, f"Median time of {status.model}. {status.provider_reason}")
     is_as_wished = not status.model_note or status.model_note.startswith(f"{status.model} runs")
+    level = Level.PLAIN if is_as_wished else Level.WARNING
+    if alarm is not None and alarm.kind is AlarmKind.MODEL_SLOW:
+        level = Level.PROBLEM
     return Reading(
         f"{provider} {number(status.infer_p50_ms)} ms",
-        Level.PLAIN if is_as_wished else Level.WARNING,
+        level,
         "\n".join(line for line in lines if line),
         status.model.removesuffix(".onnx"),
     )
