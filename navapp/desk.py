@@ -13,9 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from navapp.alarms import STALE_AFTER_S, judge
-from navapp.errors import NavappError
+from navapp.errors import ConfigError, NavappError
 from navapp.facts import Facts
 from navapp.insertion import Hold
 from navapp.journal import Event, Journal
@@ -198,6 +199,17 @@ class Desk:
         """T_scene_tip of the stylus; None where it is not seen."""
         T_scene_stylus = self.session.newest_pose("Stylus") if self.has_stylus else None
         return None if T_scene_stylus is None else T_scene_stylus @ self.T_stylus_tip
+
+    def touched_mm(self) -> NDArray[np.float64]:
+        """Where the stylus, held still, touches in the scene, (3,), mm.
+
+        Raises
+        ------
+        ConfigError : it has no calibration, is not seen, or was moved.
+        """
+        if not self.has_stylus:
+            raise ConfigError("the stylus has no calibration: `navapp calibrate pivot` makes one")
+        return self.session.touched_mm("Stylus", self.T_stylus_tip)
 
     # -- what a person does -----------------------------------------------------------------------
 

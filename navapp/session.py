@@ -16,11 +16,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from inference.line_support import LineSupport
 from navapp.channels import BoundedQueue, FullPolicy, LatestSlot
 from navapp.config import Settings, StreamSettings
 from navapp.equipment import Equipment
-from navapp.errors import SessionError, StreamError
+from navapp.errors import ConfigError, SessionError, StreamError
 from navapp.feeds import Feed
 from navapp.insertion import InsertionGate
 from navapp.latency import LatencyLog, Stage
@@ -28,6 +31,7 @@ from navapp.live_volume import LiveVolume
 from navapp.matching import PoseMatcher
 from navapp.model_swap import ModelSwapper
 from navapp.pipeline import Pipeline, SegmentedFrame
+from navapp.pointing import touched_mm
 from navapp.recorder import Recorder
 from navapp.results import ResultSender
 from navapp.scene import Scene
@@ -48,7 +52,7 @@ from tracking.clock import CLOCK_STEP_S, Clocks
 from tracking.messages import ImageFrame, PoseSample, PoseStatus, Stamps
 from tracking.pose_buffer import PoseBuffer
 from tracking.pose_path import find_path, tool_of
-from tracking.transforms import Matrix
+from tracking.transforms import Matrix, apply
 from tracking.wire import RawMessage
 
 logger = logging.getLogger(__name__)
@@ -321,6 +325,20 @@ class Session:
             return None
         read = path.read_newest(self.poses, max_age_s=_POSE_LOST_AFTER_S)
         return None if read is None else self.scene.place(read, path.target)[0]
+
+    def touched_mm(self, tool: str, T_tool_tip: Matrix) -> NDArray[np.float64]:
+        """Where a tip was over the last half second, (3,), mm, frame of the scene.
+
+        Raises
+        ------
+        ConfigError : the tool is not seen, or was not held still.
+        """
+        path = find_path(self.poses.names, tool, self.settings.streams.reference)
+        if path is None or self.newest_pose(tool) is None:
+            raise ConfigError(f"the {tool.lower()} is not seen")
+        T_scene_target, _ = self.scene.place(np.eye(4), path.target)
+        tip_mm = touched_mm(self.poses, path, T_tool_tip)
+        return apply(T_scene_target, tip_mm[None])[0]
 
     # -- inlet: called by the feed in the receive thread ------------------------------------------
 

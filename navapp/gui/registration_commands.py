@@ -101,10 +101,7 @@ class RegistrationCommands:
 
     def _touch(self) -> None:
         """The stylus is on the next landmark."""
-        T_scene_tip = self._desk.tip()
-        if T_scene_tip is None:
-            raise ConfigError("the stylus is not seen, or it has no calibration")
-        self._find(T_scene_tip[:3, 3])
+        self._find(self._desk.touched_mm())
 
     def _told_pick(self, view: LiveView, u: float, v: float) -> None:
         self._told(lambda: self._pick(view, u, v))()

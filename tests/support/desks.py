@@ -16,6 +16,7 @@ from inference.postprocess import BoneLine
 from navapp.channels import LatestSlot
 from navapp.config import Settings
 from navapp.desk import Desk
+from navapp.errors import ConfigError
 from navapp.gui.app import close_window, open_window
 from navapp.gui.bridge import Bridge
 from navapp.gui.main_window import MainWindow
@@ -96,6 +97,9 @@ class MadeUpSession:
 
     def undo_sweep(self) -> int | None:
         return self.scene.undo_sweep()
+
+    def touched_mm(self, tool: str, T_tool_tip: Matrix) -> NDArray[np.float64]:
+        raise ConfigError(f"the {tool.lower()} is not seen")
 
     def newest_pose(self, tool: str) -> Matrix | None:
         return self.poses.get(tool)

@@ -31,6 +31,8 @@ from navapp.session import Session, SessionMode
 from navapp.session_folder import SessionFolder
 from recon.simulator import SimulatedSweep
 from tracking.faults import Faults
+from tracking.sequences.sweep import Sweep
+from tracking.transforms import Matrix
 
 
 @contextmanager
@@ -41,20 +43,25 @@ def running(
     is_registered: bool = True,
     beep: Callable[[str], None] = lambda what: None,
     loop: bool = False,
+    sweep: Sweep | None = None,
+    T_stylus_tip: Matrix | None = None,
 ) -> Iterator[tuple[Desk, MainWindow, Bridge]]:
-    """A window on a session that receives a simulated sweep over a real socket."""
-    sweep = SimulatedSweep()
-    sweep.render(0)
-    settings = for_simulation(Settings(), *write_simulation(sweep, folder / "simulation"))
+    """A window on a session that receives a simulated sweep over a real socket; `sweep` adds to it
+    what else is to be received."""
+    simulated = SimulatedSweep()
+    simulated.render(0)
+    settings = for_simulation(Settings(), *write_simulation(simulated, folder / "simulation"))
     if not is_registered:
         geometry = settings.geometry.model_copy(update={"registration": None})
         settings = settings.model_copy(update={"geometry": geometry})
-    replay = ReplayServer(sweep, faults=faults, loop=loop)
+    replay = ReplayServer(sweep or simulated, faults=faults, loop=loop)
     feed = LiveFeed(ServerSettings(port=replay.port), until_closed=False, gives_up=False)
     mode = SessionMode(is_live=True, has_window=True)
     session = Session(settings, load_equipment(settings), feed, mode)
     session.warm_up()
-    desk = Desk(session, SessionFolder(folder / "session"), replay=replay)
+    desk = Desk(
+        session, SessionFolder(folder / "session"), replay=replay, T_stylus_tip=T_stylus_tip
+    )
     window, bridge = open_window(desk, title="navapp", beep=beep)
     session.start()
     try:
