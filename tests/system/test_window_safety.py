@@ -135,19 +135,19 @@ def test_a_flip_moves_the_display_and_no_pixel(stage: Stage, flips: tuple[str, .
 @pytest.mark.parametrize(
     ("faults", "headline", "chip"),
     [
-        (Faults(occlusion_s=1.8, occlusion_every_s=3.6), "PROBE LOST", "PROBE"),
+        (Faults(occlusion_s=3.0, occlusion_every_s=5.0), "PROBE LOST", "PROBE"),
         (
-            Faults(occlusion_s=1.8, occlusion_every_s=3.6, tool="Reference"),
+            Faults(occlusion_s=3.0, occlusion_every_s=5.0, tool="Reference"),
             "REFERENCE HIDDEN",
             "REFERENCE",
         ),
         (
-            Faults(invalid_s=1.8, invalid_every_s=3.6),
+            Faults(invalid_s=3.0, invalid_every_s=5.0),
             "NO POSE: the tracker marks it unusable",
             "PROBE",
         ),
-        (Faults(depth_s=1.8, depth_every_s=3.6), "IMAGE DOES NOT FIT", "IMAGE"),
-        (Faults(stall_s=2.8, stall_every_s=4.6), "NO NEW IMAGE", "IMAGE"),
+        (Faults(depth_s=3.0, depth_every_s=5.0), "IMAGE DOES NOT FIT", "IMAGE"),
+        (Faults(stall_s=3.6, stall_every_s=5.6), "NO NEW IMAGE", "IMAGE"),
     ],
     ids=["probe", "reference", "invalid", "depth", "stall"],
 )
