@@ -86,9 +86,9 @@ def demo(
 ) -> int:
     """Serve a sweep and receive it: both ends of a real socket, in one call."""
     from navapp.demo import for_simulation, serve, write_simulation
+    from navapp.desk.replay_server import ReplayServer
     from navapp.equipment import load_equipment
     from navapp.feeds import LiveFeed
-    from navapp.replay_server import ReplayServer
     from navapp.report import prepare_folder
     from recon.simulator import SimulatedSweep
     from tracking.sequences import Sweep, open_sweep
@@ -293,7 +293,7 @@ def volume(
     registration: RegistrationOption = None,
 ) -> int:
     """Compound the images of a sweep into a volume."""
-    from navapp.volume_command import as_lines, make_volume, parse_plan
+    from navapp.sweep_volume import as_lines, make_volume, parse_plan
     from tracking.sequences import open_sweep
 
     plan = parse_plan(spacing, interpolation, compounding, fill_holes, plus_mean)

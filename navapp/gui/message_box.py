@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from PySide6.QtWidgets import QMessageBox, QWidget
 
+from navapp.desk.session_folder import SavedSession
 from navapp.gui.about import about_text
-from navapp.session_folder import SavedSession
 
 
 def show_about(parent: QWidget) -> None:

@@ -18,11 +18,11 @@ from PySide6.QtWidgets import (
 )
 
 from navapp.config import Settings
+from navapp.desk.facts import Facts
+from navapp.desk.preflight import Verdict, checks
 from navapp.equipment import Equipment
-from navapp.facts import Facts
 from navapp.gui import style
 from navapp.gui.panel import Panel, fill, label, table
-from navapp.preflight import Verdict, checks
 
 _FILES = "Calibration (*.toml *.xml *.json);;Model (*.onnx);;Surface (*.stl *.ply *.obj);;All (*)"
 _COLOURS = {

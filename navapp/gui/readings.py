@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 
-from navapp.alarms import Alarm, AlarmKind
-from navapp.facts import Facts
+from navapp.desk.alarms import Alarm, AlarmKind
+from navapp.desk.facts import Facts
 from navapp.gui import style
 from navapp.gui.words import DROP_SENTENCES, drop_word
 from navapp.state import SessionState, SessionStatus, ToolState

@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QListWidget, QListWidgetItem
 
-from navapp.facts import Facts
+from navapp.desk.facts import Facts
+from navapp.desk.journal import Event
+from navapp.desk.session_folder import SavedSession
 from navapp.gui.actions import ActionBook
 from navapp.gui.panel import Panel, label
 from navapp.gui.readings import DASH
-from navapp.journal import Event
-from navapp.session_folder import SavedSession
 
 
 class ReviewPage(Panel):

@@ -8,10 +8,10 @@ from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QWidget
 
+from navapp.desk.journal import Event
 from navapp.gui import style
 from navapp.gui.doors import reports_errors
 from navapp.gui.readings import clock_time
-from navapp.journal import Event
 
 _HEIGHT_PX = 58
 _SIDE_PX = 8

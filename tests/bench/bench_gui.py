@@ -26,12 +26,12 @@ from numpy.typing import NDArray
 from PySide6.QtTest import QTest
 
 from inference.postprocess import BoneLine
-from navapp.desk import Desk
+from navapp.desk.desk import Desk
+from navapp.desk.session_folder import SessionFolder
 from navapp.gui.app import application, close_window, open_window
 from navapp.gui.bridge import Bridge
 from navapp.gui.main_window import MainWindow
 from navapp.gui.virtual_display import has_display, virtual_display
-from navapp.session_folder import SessionFolder
 from navapp.state import DrawnCloud, LiveView, SessionStatus
 from tracking.messages import ImageFrame, Stamps
 

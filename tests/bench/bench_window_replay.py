@@ -24,12 +24,12 @@ import numpy as np
 from PySide6.QtTest import QTest
 
 from navapp.config import Settings
-from navapp.desk import Desk
+from navapp.desk.desk import Desk
+from navapp.desk.starter import Started, Starter
 from navapp.gui.app import application, close_window, open_window
 from navapp.gui.bridge import Bridge
 from navapp.gui.virtual_display import has_display, virtual_display
 from navapp.session import Session
-from navapp.starter import Started, Starter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a file, as `make bench` does
 from tests.bench.bench_gui import resident_mb

@@ -15,14 +15,14 @@ from PySide6.QtWidgets import QApplication, QWidget
 from inference.postprocess import BoneLine
 from navapp.channels import LatestSlot
 from navapp.config import Settings
-from navapp.desk import Desk
+from navapp.desk.desk import Desk
+from navapp.desk.session_folder import SessionFolder
 from navapp.errors import ConfigError
 from navapp.gui.app import close_window, open_window
 from navapp.gui.bridge import Bridge
 from navapp.gui.main_window import MainWindow
 from navapp.insertion import InsertionGate
 from navapp.scene import Scene
-from navapp.session_folder import SessionFolder
 from navapp.state import (
     DrawnCloud,
     DropReason,

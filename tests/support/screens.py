@@ -18,17 +18,17 @@ from PySide6.QtTest import QTest
 
 from navapp.config import ServerSettings, Settings
 from navapp.demo import for_simulation, write_simulation
-from navapp.desk import Desk
+from navapp.desk.desk import Desk
+from navapp.desk.navigation import Plan
+from navapp.desk.replay_server import ReplayServer
+from navapp.desk.session_folder import SessionFolder
 from navapp.equipment import load_equipment
 from navapp.feeds import LiveFeed
 from navapp.gui.app import application, close_window, open_window
 from navapp.gui.bridge import Bridge
 from navapp.gui.main_window import MainWindow
 from navapp.gui.virtual_display import has_display, virtual_display
-from navapp.navigation import Plan
-from navapp.replay_server import ReplayServer
 from navapp.session import Session, SessionMode
-from navapp.session_folder import SessionFolder
 from recon.simulator import SimulatedSweep
 from tracking.faults import Faults
 from tracking.sequences.sweep import Sweep

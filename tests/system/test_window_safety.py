@@ -14,7 +14,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
 from inference.segmenter import default_model_path
-from navapp.desk import Desk
+from navapp.desk.desk import Desk
 from navapp.gui import style
 from navapp.gui.main_window import MainWindow
 from navapp.gui.readings import Level

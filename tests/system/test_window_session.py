@@ -17,13 +17,13 @@ from PySide6.QtWidgets import QApplication
 from inference.postprocess import BoneLine
 from inference.segmenter import default_model_path
 from navapp.config import Settings, WindowSettings
+from navapp.desk.journal import read_events
+from navapp.desk.session_folder import SessionFolder, crashed_session, read_session
 from navapp.gui.actions import ACTIONS, remapped
 from navapp.gui.app import close_window, open_window
 from navapp.gui.main_window import MainWindow
 from navapp.gui.readings import Level
 from navapp.gui.steps import Step
-from navapp.journal import read_events
-from navapp.session_folder import SessionFolder, crashed_session, read_session
 from recon.mesh_io import read_mesh
 from recon.simulator import SimulatedSweep
 from recon.surface import SurfaceDistance

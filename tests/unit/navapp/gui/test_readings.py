@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from navapp.facts import Facts
+from navapp.desk.facts import Facts
+from navapp.desk.takes import TakeState
 from navapp.gui.gauges import gauge_readings
 from navapp.gui.readings import CHIPS, Level, readings
 from navapp.insertion import Hold
 from navapp.state import DropReason, SessionState, SessionStatus, StreamState, ToolState
-from navapp.takes import TakeState
 from recon.scan_speed import Pace, ScanSpeed
 
 _NAN = float("nan")
