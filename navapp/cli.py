@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -86,9 +86,9 @@ def demo(
 ) -> int:
     """Serve a sweep and receive it: both ends of a real socket, in one call."""
     from navapp.demo import for_simulation, serve, write_simulation
+    from navapp.desk.replay_server import ReplayServer
     from navapp.equipment import load_equipment
     from navapp.feeds import LiveFeed
-    from navapp.replay_server import ReplayServer
     from navapp.report import prepare_folder
     from recon.simulator import SimulatedSweep
     from tracking.sequences import Sweep, open_sweep
@@ -293,7 +293,7 @@ def volume(
     registration: RegistrationOption = None,
 ) -> int:
     """Compound the images of a sweep into a volume."""
-    from navapp.volume_command import as_lines, make_volume, parse_plan
+    from navapp.sweep_volume import as_lines, make_volume, parse_plan
     from tracking.sequences import open_sweep
 
     plan = parse_plan(spacing, interpolation, compounding, fill_holes, plus_mean)
@@ -526,17 +526,17 @@ def _faults(texts: list[str]) -> Faults:
     """What goes wrong on purpose, from NAME=VALUE."""
     from tracking.faults import Faults
 
-    names = Faults.__dataclass_fields__
+    no_faults = asdict(Faults())
     values: dict[str, Any] = {}
     for text in texts:
         name, _, value = text.partition("=")
         try:
-            values[name] = int(value) if name == "seed" else float(value)
-        except ValueError:
+            values[name] = type(no_faults[name])(value)
+        except (KeyError, ValueError):
             name = ""
-        if name not in names:
+        if name not in no_faults:
             raise typer.BadParameter(
-                f"--fault is {text}, expected NAME=NUMBER with a name of {', '.join(names)}"
+                f"--fault is {text}, expected NAME=VALUE with a name of {', '.join(no_faults)}"
             )
     try:
         return Faults(**values)

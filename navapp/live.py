@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from navapp.desk import Desk
-from navapp.replay_server import ReplayServer
+from navapp.desk.desk import Desk
+from navapp.desk.replay_server import ReplayServer
+from navapp.desk.session_folder import SessionFolder
 from navapp.session import Session
-from navapp.session_folder import SessionFolder
 from tracking.calibration import load_stylus
 from tracking.errors import CalibrationError
 from tracking.transforms import Matrix

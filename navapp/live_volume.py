@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from navapp.config import VolumeSettings
 from navapp.equipment import Equipment
 from navapp.state import VolumeState
-from navapp.volume_command import compounding_for, parse_plan
+from navapp.sweep_volume import compounding_for, parse_plan
 from recon.errors import ReconError
 from recon.volume import FreehandVolume
 from recon.volume_live import GrowingVolume

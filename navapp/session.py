@@ -16,18 +16,23 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from inference.line_support import LineSupport
 from navapp.channels import BoundedQueue, FullPolicy, LatestSlot
 from navapp.config import Settings, StreamSettings
 from navapp.equipment import Equipment
-from navapp.errors import SessionError, StreamError
+from navapp.errors import ConfigError, SessionError, StreamError
 from navapp.feeds import Feed
+from navapp.health import POSE_LOST_AFTER_S, Health
 from navapp.insertion import InsertionGate
 from navapp.latency import LatencyLog, Stage
 from navapp.live_volume import LiveVolume
 from navapp.matching import PoseMatcher
 from navapp.model_swap import ModelSwapper
 from navapp.pipeline import Pipeline, SegmentedFrame
+from navapp.pointing import touched_mm
 from navapp.recorder import Recorder
 from navapp.results import ResultSender
 from navapp.scene import Scene
@@ -48,7 +53,7 @@ from tracking.clock import CLOCK_STEP_S, Clocks
 from tracking.messages import ImageFrame, PoseSample, PoseStatus, Stamps
 from tracking.pose_buffer import PoseBuffer
 from tracking.pose_path import find_path, tool_of
-from tracking.transforms import Matrix
+from tracking.transforms import Matrix, apply
 from tracking.wire import RawMessage
 
 logger = logging.getLogger(__name__)
@@ -56,21 +61,9 @@ logger = logging.getLogger(__name__)
 # Lines that wait for their pose: half a second at 60 Hz; none waits longer than max_pose_wait_s.
 _MASKS_WAITING = 32
 
-# A tracker at 20 Hz is silent for 50 ms between two poses; half a second is a lost tool.
-_POSE_LOST_AFTER_S = 0.5
-
-# One image whose output is no number may be chance; so many in a row are told on screen.
-_BAD_OUTPUTS = 3
-
 _STATUS_OVER_S = 5.0
 # A network that takes a second per frame may have two frames to finish.
 _JOIN_S = 5.0
-
-_POSE_REASONS = {
-    DropReason.NO_POSE: "no pose at the image's time",
-    DropReason.POSE_GAP: "gap in the poses at the image's time",
-    DropReason.POSE_INVALID: "pose marked invalid by the tracker",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +124,8 @@ class Session:
         else:
             self._frames = BoundedQueue(2, FullPolicy.BLOCK)
             self._masks = BoundedQueue[SegmentedFrame](2, FullPolicy.BLOCK)
+        self._streams = StreamWatch(settings.streams)
+        self._health = Health(self._streams, self.clocks, recorder)
         matching = settings.matching
         self.matcher = PoseMatcher(
             self.poses,
@@ -148,25 +143,15 @@ class Session:
             self.tally,
             self.latency,
             matching.max_age_s if mode.is_live else None,
-            self._note_output,
+            self._health.note_output,
             LineSupport() if settings.inference.line_support else None,
             self.volume,
         )
         self._swapper = ModelSwapper(settings.model.provider, equipment, self._install)
-        self._streams = StreamWatch(settings.streams)
         self._feed = feed
         self._stop = threading.Event()
         self._is_started = False
-        # By server: the sentence about its connection, and whether that is up.
-        self._links: dict[str, tuple[str, bool]] = {}
-        self._misfit: str | None = None
-        self._is_depth_told = True  # until an image says nothing about it
-        self._scale_warning: str | None = None
-        self._n_bad_outputs = 0  # in a row
-        self._output_problem: str | None = None
-        self._warnings: dict[str, None] = {}  # in order of appearance
         self._last_image_s = float("-inf")
-        self._last_drop: DropReason | None = None
         self._last_view: LiveView | None = None
         self._threads = [
             threading.Thread(target=self._receive, name="receive"),
@@ -192,7 +177,7 @@ class Session:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What was wrong on the way, each sentence once."""
-        return tuple(self._warnings)
+        return self._health.warnings
 
     def warm_up(self) -> None:
         """Compile and run everything once, so that the first real frame meets its budget."""
@@ -272,7 +257,8 @@ class Session:
         """One consistent look; cheap enough for ten a second."""
         now_s = time.perf_counter()
         state, detail = self._state(now_s)
-        is_tracking_ok, tracking = self._tracking(now_s)
+        probe = self.settings.streams.probe
+        is_tracking_ok, tracking = self._health.tracking(self.matcher.path, probe, now_s)
         rates = self.tally.recent_rates(now_s)
         frames = self.tally.frames
         since_s = now_s - _STATUS_OVER_S
@@ -292,7 +278,8 @@ class Session:
             skipped=frames.skipped,
             n_points=self.scene.n_voxels,
             frame=self.scene.frame,
-            misfit=self._misfit,
+            misfit=self._health.misfit,
+            unanswered_s=self._health.unanswered_s(now_s),
             model=self.equipment.segmenter.session.path.name,
             model_note=self._swapper.note,
         )
@@ -304,7 +291,7 @@ class Session:
         streams = () if path is None else path.streams
         ages_s = [self._streams.pose_age_s(name, now_s) for name in streams]
         return tuple(
-            ToolState(name, tool_of(name), age_s, age_s <= _POSE_LOST_AFTER_S)
+            ToolState(name, tool_of(name), age_s, age_s <= POSE_LOST_AFTER_S)
             for name, age_s in zip(streams, ages_s, strict=True)
         )
 
@@ -317,8 +304,22 @@ class Session:
         path = find_path(self.poses.names, tool, self.settings.streams.reference)
         if path is None:
             return None
-        read = path.read_newest(self.poses, max_age_s=_POSE_LOST_AFTER_S)
+        read = path.read_newest(self.poses, max_age_s=POSE_LOST_AFTER_S)
         return None if read is None else self.scene.place(read, path.target)[0]
+
+    def touched_mm(self, tool: str, T_tool_tip: Matrix) -> NDArray[np.float64]:
+        """Where a tip was over the last half second, (3,), mm, frame of the scene.
+
+        Raises
+        ------
+        ConfigError : the tool is not seen, or was not held still.
+        """
+        path = find_path(self.poses.names, tool, self.settings.streams.reference)
+        if path is None or self.newest_pose(tool) is None:
+            raise ConfigError(f"the {tool.lower()} is not seen")
+        T_scene_target, _ = self.scene.place(np.eye(4), path.target)
+        tip_mm = touched_mm(self.poses, path, T_tool_tip)
+        return apply(T_scene_target, tip_mm[None])[0]
 
     # -- inlet: called by the feed in the receive thread ------------------------------------------
 
@@ -341,12 +342,13 @@ class Session:
         self._watch_clock(frame.stamps)
         height, width = frame.pixels.shape
         misfit = self.equipment.misfit((width, height), frame.spacing_mm)
-        self._note_misfit(misfit.sentence if misfit else None)
-        self._is_depth_told = frame.spacing_mm not in (None, (1.0, 1.0))
+        self._health.note_misfit(misfit.sentence if misfit else None)
+        self._health.note_spacing(frame.spacing_mm)
         if misfit is not None:
             self.tally.image_skipped(misfit.reason)
             return
-        self._note_scale(self.equipment.plan_for((width, height)).warning)
+        self._health.note_scale(self.equipment.plan_for((width, height)).warning)
+        self._health.note_image(frame.stamps.t_arrival_s)
         if self._frames.put(frame) is not None:
             self.tally.image_skipped(DropReason.SUPERSEDED)
 
@@ -356,7 +358,7 @@ class Session:
         if self._streams.is_chosen(name):
             self.tally.image_received(time.perf_counter())
             self.tally.image_skipped(DropReason.BAD_IMAGE)
-            self._note_misfit(f"{name}: {reason}")
+            self._health.note_misfit(f"{name}: {reason}")
 
     def pose(self, sample: PoseSample) -> None:
         """Every pose goes into the buffer; one that is not newer than the last is lost."""
@@ -375,7 +377,7 @@ class Session:
         if is_up:
             self.poses.clear(server)
             self._streams.connected(time.perf_counter())
-        self._links[server] = (sentence, is_up)
+        self._health.note_link(server, sentence, is_up=is_up)
         logger.info("%s", sentence)
 
     # -- threads ----------------------------------------------------------------------------------
@@ -421,7 +423,7 @@ class Session:
         self._stop.set()
 
     def _publish(self, view: LiveView) -> None:
-        self._last_drop = view.dropped
+        self._health.note_result(view.dropped)
         self._last_view = view
         if self.mode.is_live and not self.mode.has_window:
             self.note_shown(view, view.t_integrated_s)
@@ -438,44 +440,7 @@ class Session:
             return SessionState.IDLE, "session ended" if self._is_started else "not started"
         if self._stop.is_set():
             return SessionState.STOPPING, "stopping"
-        links = tuple(self._links.values())
-        down = [sentence for sentence, is_up in links if not is_up]
-        if down or not links:
-            is_reconnecting = self.tally.frames.received > 0
-            state = SessionState.DEGRADED if is_reconnecting else SessionState.CONNECTING
-            return state, "; ".join(down) or "not connected"
-        problem = (
-            self._streams.problem(now_s)
-            or self._misfit
-            or self._output_problem
-            or self._scale_warning
-            or self._recording_problem
-            or self.clocks.problem
-        )
-        if problem is not None:
-            return SessionState.DEGRADED, problem
-        sentences = [sentence for sentence, _ in links]
-        if not self._is_depth_told:
-            sentences.append("depth unverified: the images do not state their spacing")
-        return SessionState.RUNNING, "; ".join(sentences)
-
-    @property
-    def _recording_problem(self) -> str | None:
-        return None if self.recorder is None else self.recorder.problem
-
-    def _tracking(self, now_s: float) -> tuple[bool, str]:
-        path = self.matcher.path
-        if not all(is_up for _, is_up in tuple(self._links.values())) or not self._links:
-            return False, "no connection"
-        if path is None:
-            return False, f"no poses of {self.settings.streams.probe} yet"
-        for name in path.streams:
-            age_s = self._streams.pose_age_s(name, now_s)
-            if age_s > _POSE_LOST_AFTER_S:
-                return False, f"{tool_of(name)} lost {age_s:.1f} s"
-        if self._last_drop in _POSE_REASONS:
-            return False, _POSE_REASONS[self._last_drop]
-        return True, "tracking OK"
+        return self._health.running_state(self.tally.frames.received, now_s)
 
     def check_streams(self) -> None:
         """Without a window nobody can read a wrong name: end with the list of those that exist.
@@ -503,17 +468,7 @@ class Session:
             return
         if not any(tool_of(reference) in stream for stream in path.streams):
             used = ", ".join(path.streams)
-            self._warn(f"reference {reference} was not needed: the poses came from {used}")
-
-    def _note_output(self, problem: str | None) -> None:
-        """The network's output for an image was of use (None), or what was wrong with it."""
-        self._n_bad_outputs = 0 if problem is None else self._n_bad_outputs + 1
-        is_lasting = self._n_bad_outputs >= _BAD_OUTPUTS
-        self._output_problem = (
-            f"{problem}: {self._n_bad_outputs} images in a row" if is_lasting else None
-        )
-        if problem is not None:
-            self._warn(problem)
+            self._health.warn(f"reference {reference} was not needed: the poses came from {used}")
 
     def _install(self, equipment: Equipment) -> None:
         """Work with another network from the next image on; called in the thread `model`."""
@@ -521,18 +476,3 @@ class Session:
         model = self.settings.model.model_copy(update={"path": path})
         self.settings = self.settings.model_copy(update={"model": model})
         self.equipment = self._pipeline.equipment = equipment
-
-    def _note_scale(self, sentence: str | None) -> None:
-        self._scale_warning = sentence
-        if sentence is not None:
-            self._warn(sentence)
-
-    def _note_misfit(self, sentence: str | None) -> None:
-        self._misfit = sentence
-        if sentence is not None:
-            self._warn(sentence)
-
-    def _warn(self, sentence: str) -> None:
-        if sentence not in self._warnings:
-            self._warnings[sentence] = None
-            logger.warning("%s", sentence)

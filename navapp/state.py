@@ -101,7 +101,8 @@ class SessionStatus:
     `detail` explains the state in a sentence; `tracking` does so for the poses ("tracking OK",
     "Probe lost for 1.2 s"). `skipped` counts images without points by reason. `model` names the
     network in use, `model_note` says what became of the last attempt to exchange it ("" if none).
-    `misfit` says why the newest image does not fit the calibration.
+    `misfit` says why the newest image does not fit the calibration. `unanswered_s` is how long
+    images have been arriving of which none gave a result yet.
     """
 
     state: SessionState
@@ -122,6 +123,7 @@ class SessionStatus:
     model: str = ""
     model_note: str = ""
     misfit: str | None = None
+    unanswered_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tracking.framing import HEADER_BYTES, Parts
+from tracking.pose_path import tool_of
 from tracking.sequences.sweep import SweepImage, SweepPose
 
 
@@ -16,8 +17,10 @@ class Faults:
 
     `loss` and `damage` are fractions of all messages: never sent, or sent with a flipped bit.
     `jitter_s` delays each message by up to so much, `image_lag_s` stamps images later than the
-    moment they show. For `occlusion_s` out of every `occlusion_every_s` the poses are not sent; for
-    `stall_s` out of every `stall_every_s` nothing is, and then all of it at once.
+    moment they show. Each of the others lasts its `_s` at the end of every `_every_s`: `occlusion`,
+    the poses are not sent; `invalid`, they are sent and marked as unusable (both of the tool `tool`
+    alone where one is named); `stall`, nothing is sent, and then all of it at once; `depth`, the
+    images state `depth_scale` times their spacing, as after a turn of the scanner's depth knob.
     """
 
     seed: int = 0
@@ -29,15 +32,30 @@ class Faults:
     image_lag_s: float = 0.0
     occlusion_s: float = 0.0
     occlusion_every_s: float = 5.0
+    invalid_s: float = 0.0
+    invalid_every_s: float = 5.0
+    tool: str = ""
     stall_s: float = 0.0
     stall_every_s: float = 5.0
+    depth_s: float = 0.0
+    depth_every_s: float = 5.0
+    depth_scale: float = 1.5
 
     def __post_init__(self) -> None:
         fractions = {"loss": self.loss, "damage": self.damage}
         times = {
             "jitter_s": self.jitter_s,
             "occlusion_s": self.occlusion_s,
+            "invalid_s": self.invalid_s,
             "stall_s": self.stall_s,
+            "depth_s": self.depth_s,
+        }
+        periods = {
+            "occlusion_every_s": self.occlusion_every_s,
+            "invalid_every_s": self.invalid_every_s,
+            "stall_every_s": self.stall_every_s,
+            "depth_every_s": self.depth_every_s,
+            "depth_scale": self.depth_scale,
         }
         for name, value in fractions.items():
             if not 0.0 <= value <= 1.0:
@@ -45,16 +63,24 @@ class Faults:
         for name, value in times.items():
             if not value >= 0.0:
                 raise ValueError(f"{name} is {value}, expected 0 or more")
+        for name, value in periods.items():
+            if not value > 0.0:
+                raise ValueError(f"{name} is {value}, expected more than 0")
 
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What becomes of one message: its stamp, how much later it goes, and how it looks then."""
+    """What becomes of one message: its stamp, how much later it goes, and how it looks then.
+
+    `spacing_scale` is of an image, `is_usable` of a pose: the tracker vouches for it.
+    """
 
     t_s: float
     delay_s: float = 0.0
     is_sent: bool = True
     flipped_bit: int | None = None  # counted over all bits, modulo the length of the body
+    spacing_scale: float = 1.0
+    is_usable: bool = True
 
 
 class FaultInjector:
@@ -72,17 +98,22 @@ class FaultInjector:
         lost, damaged, late, bit = self._random.random(4)
         elapsed_s = t_s - self._t_begin_s
         stamp_s = t_s + faults.clock_offset_s + elapsed_s * faults.clock_skew_ppm * 1e-6
-        is_image = isinstance(event, SweepImage)
         fate = Fate(
-            t_s=stamp_s + (faults.image_lag_s if is_image else 0.0),
+            t_s=stamp_s,
             delay_s=late * faults.jitter_s
             + _rest_s(elapsed_s, faults.stall_s, faults.stall_every_s),
+            is_sent=lost >= faults.loss,
             flipped_bit=int(bit * 2**31) if damaged < faults.damage else None,
         )
+        if isinstance(event, SweepImage):
+            is_deeper = _rest_s(elapsed_s, faults.depth_s, faults.depth_every_s) > 0.0
+            scale = faults.depth_scale if is_deeper else 1.0
+            return replace(fate, t_s=stamp_s + faults.image_lag_s, spacing_scale=scale)
+        if faults.tool not in ("", tool_of(event.name)):
+            return fate
         is_hidden = _rest_s(elapsed_s, faults.occlusion_s, faults.occlusion_every_s) > 0.0
-        if lost < faults.loss or (is_hidden and not is_image):
-            return replace(fate, is_sent=False)
-        return fate
+        is_bad = _rest_s(elapsed_s, faults.invalid_s, faults.invalid_every_s) > 0.0
+        return replace(fate, is_sent=fate.is_sent and not is_hidden, is_usable=not is_bad)
 
 
 def _rest_s(elapsed_s: float, length_s: float, every_s: float) -> float:

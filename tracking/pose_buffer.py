@@ -150,6 +150,12 @@ class PoseBuffer:
         age_s = time.perf_counter() - sample.stamps.t_arrival_s
         return sample.matrix if age_s <= max_age_s else None
 
+    def newest_time_s(self, name: str) -> float:
+        """When a stream's last sample was taken, on the clock of its `base`; NaN without any."""
+        with self._changed:
+            stream = self._streams.get(name)
+            return stream.times_s[-1] if stream is not None and stream.times_s else float("nan")
+
     def _clear(self, server: str | None) -> None:
         for stream in self._streams.values():
             if server in (None, stream.base.server):

@@ -19,7 +19,8 @@ from typing import Literal
 import numpy as np
 
 from tracking.errors import SequenceError, WireError
-from tracking.faults import FaultInjector, Faults, with_flipped_bit
+from tracking.faults import Fate, FaultInjector, Faults, with_flipped_bit
+from tracking.messages import PoseStatus
 from tracking.sequences.sweep import Sweep, SweepImage, SweepPose
 from tracking.server import Server
 from tracking.sockets import POLL_S
@@ -279,13 +280,13 @@ class Replay:
         shift_s = self._timeline.shift_s(event)
         if self._stamps == "original" and fate.is_sent:
             # Ahead of its time: loading takes a while.
-            parts = self._encode(event, fate.t_s + shift_s)
+            parts = self._encode(event, fate, fate.t_s + shift_s)
         if not self._wait_until_due(event, event.t_s + shift_s, fate.delay_s, stop):
             return
         if self._stamps == "now" and fate.is_sent:
             with self._changed:
                 t_day_s = self._pace.time_of_day_s(event.t_s + shift_s)
-            parts = self._encode(event, fate.t_s - event.t_s + t_day_s)
+            parts = self._encode(event, fate, fate.t_s - event.t_s + t_day_s)
         if parts is None:
             self._n_unreadable += fate.is_sent
             return
@@ -323,9 +324,10 @@ class Replay:
             return False
         return isinstance(event, SweepImage) or not self._lets_poses
 
-    def _encode(self, event: SweepImage | SweepPose, t_s: float) -> Parts | None:
+    def _encode(self, event: SweepImage | SweepPose, fate: Fate, t_s: float) -> Parts | None:
         if isinstance(event, SweepPose):
-            return encode_transform(event.name, event.matrix, t_s, event.status)
+            status = event.status if fate.is_usable else PoseStatus.INVALID
+            return encode_transform(event.name, event.matrix, t_s, status)
         try:
             pixels = event.load()
         except SequenceError as error:
@@ -336,7 +338,10 @@ class Replay:
         with self._changed:
             speed = "max" if self._speed is None else f"{self._speed:g}"
         metadata = {**event.fields, "ReplaySpeed": speed}
-        return encode_image(self._sweep.image_name, pixels, t_s, self._sweep.spacing_mm, metadata)
+        spacing_mm = self._sweep.spacing_mm
+        if spacing_mm is not None:
+            spacing_mm = (spacing_mm[0] * fate.spacing_scale, spacing_mm[1] * fate.spacing_scale)
+        return encode_image(self._sweep.image_name, pixels, t_s, spacing_mm, metadata)
 
 
 class _Timeline:

@@ -14,7 +14,9 @@ from PySide6.QtGui import QImage, QSurfaceFormat
 from PySide6.QtWidgets import QApplication
 
 from navapp.config import Settings
-from navapp.desk import Desk
+from navapp.desk.desk import Desk
+from navapp.desk.navigation import Plan
+from navapp.desk.session_folder import set_closed
 from navapp.gui import style
 from navapp.gui.actions import remapped
 from navapp.gui.bridge import Bridge
@@ -25,8 +27,6 @@ from navapp.gui.message_box import ask_to_begin, offer_crashed
 from navapp.gui.opening import Opening
 from navapp.gui.picture import Display
 from navapp.gui.saving_jobs import SavingJobs
-from navapp.navigation import Plan
-from navapp.session_folder import set_closed
 
 _log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from dataclasses import replace
 import numpy as np
 from PySide6.QtCore import QObject, Qt, QTimer
 
-from navapp.alarms import AlarmBell
-from navapp.desk import Desk
-from navapp.facts import Facts
+from navapp.desk.alarms import AlarmBell
+from navapp.desk.desk import Desk
+from navapp.desk.facts import Facts
 from navapp.gui.commands import Commands
 from navapp.gui.history import History, HistoryDialog
 from navapp.gui.main_window import MainWindow

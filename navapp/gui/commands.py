@@ -11,7 +11,8 @@ import numpy as np
 from PySide6.QtWidgets import QFileDialog
 
 from navapp.config import Settings, changed_settings
-from navapp.desk import EXPECTED, Desk
+from navapp.desk.desk import EXPECTED, Desk
+from navapp.desk.navigation import Plan, load_plan
 from navapp.errors import ConfigError
 from navapp.gui.about import KeySheet
 from navapp.gui.actions import PRESET_ACTIONS
@@ -24,7 +25,6 @@ from navapp.gui.registration_commands import RegistrationCommands
 from navapp.gui.replay_commands import ReplayCommands
 from navapp.gui.saving_jobs import SavingJobs
 from navapp.gui.steps import Step
-from navapp.navigation import Plan, load_plan
 
 _OPACITY_STEP = 0.1
 _LEAST_OPACITY = 0.1

@@ -9,7 +9,7 @@ from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QWidget
 
-from navapp.facts import Facts
+from navapp.desk.facts import Facts
 from navapp.gui import style
 from navapp.gui.doors import reports_errors
 from navapp.gui.readings import DASH, number

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QDialog, QLabel, QVBoxLayout, QWidget
 
-from navapp.facts import Facts
+from navapp.desk.facts import Facts
 from navapp.gui import style
 
 SPAN_S = 60.0

@@ -23,10 +23,10 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QWidget
 
 from inference.postprocess import MAX_STEP_MM, BoneLine
+from navapp.desk.outline import Outline
 from navapp.gui import image_overlays, style
 from navapp.gui.doors import reports_errors
 from navapp.gui.readings import Level
-from navapp.outline import Outline
 from navapp.state import LiveView
 
 _RULER_WIDTH_PX = 66

@@ -7,8 +7,8 @@ from pathlib import Path
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QMessageBox, QWidget
 
+from navapp.desk.session_folder import SavedSession
 from navapp.gui.about import about_text
-from navapp.session_folder import SavedSession
 
 
 def show_about(parent: QWidget) -> None:

@@ -8,15 +8,15 @@ from pathlib import Path
 
 from inference.segmenter import Segmenter
 from navapp.config import Settings, load_settings
-from navapp.desk import Desk
+from navapp.desk.desk import Desk
+from navapp.desk.journal import Event, read_events
+from navapp.desk.navigation import Plan, load_plan
+from navapp.desk.registering import load_landmarks
+from navapp.desk.replay_server import visible_spans_s
+from navapp.desk.session_folder import SavedSession, crashed_session, read_session, saved_sessions
+from navapp.desk.starter import Started, Starter
 from navapp.errors import ConfigError
-from navapp.journal import Event, read_events
-from navapp.navigation import Plan, load_plan
-from navapp.registering import load_landmarks
-from navapp.replay_server import visible_spans_s
 from navapp.session import Session
-from navapp.session_folder import SavedSession, crashed_session, read_session, saved_sessions
-from navapp.starter import Started, Starter
 from recon.mesh_io import read_mesh
 from tracking.calibration import load_registration
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from navapp.facts import Facts
+from navapp.desk.facts import Facts
+from navapp.desk.navigation import Plan, guide_plane, pixel_of
 from navapp.gui.image_view import Picture
 from navapp.gui.readings import Level
 from navapp.insertion import Hold
-from navapp.navigation import Plan, guide_plane, pixel_of
 from navapp.state import LiveView
 
 

@@ -18,12 +18,12 @@ from PySide6.QtWidgets import (
 )
 
 from navapp.config import Settings
+from navapp.desk.facts import Facts
+from navapp.desk.preflight import Verdict, checks
 from navapp.equipment import Equipment
-from navapp.facts import Facts
 from navapp.gui import style
 from navapp.gui.panel import Panel, PathEdit, Table, label
 from navapp.gui.words import BEGIN_ANEW, BEGIN_ANEW_TOOLTIP
-from navapp.preflight import Verdict, checks
 
 _FILES = "Calibration (*.toml *.xml *.json);;Model (*.onnx);;Surface (*.stl *.ply *.obj);;All (*)"
 _COLOURS = {

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 
-from navapp.facts import Facts
+from navapp.desk.alarms import Alarm, AlarmKind
+from navapp.desk.facts import Facts
 from navapp.gui import style
 from navapp.gui.words import DROP_SENTENCES, drop_word
 from navapp.state import SessionState, SessionStatus, ToolState
@@ -66,7 +67,7 @@ def readings(facts: Facts) -> dict[str, Reading]:
         "IMAGE": _image(facts),
         "PROBE": _tool(facts.tools[:1], facts),
         "REFERENCE": _tool(facts.tools[1:2], facts),
-        "MODEL": _model(status),
+        "MODEL": _model(status, facts.alarm),
         "END-TO-END": _end_to_end(status.end_to_end_p95_ms),
         "DROPPED": _dropped(status),
         "RECORDING": _recording(facts),
@@ -86,7 +87,7 @@ def _session(facts: Facts) -> Reading:
 
 
 def _image(facts: Facts) -> Reading:
-    status = facts.status
+    status, alarm = facts.status, facts.alarm
     if facts.standstill:
         return _at_rest(facts)
     if math.isnan(status.image_rate_hz):
@@ -94,6 +95,8 @@ def _image(facts: Facts) -> Reading:
     level = Level.OK if status.image_rate_hz > 0.0 else Level.PROBLEM
     if status.misfit is not None:
         return Reading("misfit", Level.PROBLEM, status.misfit)
+    if alarm is not None and alarm.kind in (AlarmKind.NO_CONNECTION, AlarmKind.NO_IMAGE):
+        return Reading("stopped", Level.PROBLEM, alarm.text)
     return Reading(f"{number(status.image_rate_hz)} Hz", level, "Images received per second")
 
 
@@ -121,13 +124,16 @@ def _at_rest(facts: Facts) -> Reading:
     return Reading(f"{DASH} Hz", Level.OFF, tooltip)
 
 
-def _model(status: SessionStatus) -> Reading:
+def _model(status: SessionStatus, alarm: Alarm | None) -> Reading:
     provider = status.provider.removesuffix("ExecutionProvider").replace("Tensorrt", "TensorRT")
     lines = (status.model_note, f"Median time of {status.model}. {status.provider_reason}")
     is_as_wished = not status.model_note or status.model_note.startswith(f"{status.model} runs")
+    level = Level.PLAIN if is_as_wished else Level.WARNING
+    if alarm is not None and alarm.kind is AlarmKind.MODEL_SLOW:
+        level = Level.PROBLEM
     return Reading(
         f"{provider} {number(status.infer_p50_ms)} ms",
-        Level.PLAIN if is_as_wished else Level.WARNING,
+        level,
         "\n".join(line for line in lines if line),
         status.model.removesuffix(".onnx"),
     )

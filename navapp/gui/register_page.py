@@ -5,9 +5,9 @@ from __future__ import annotations
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QPushButton
 
+from navapp.desk.registering import Registering
 from navapp.gui.actions import ActionBook
 from navapp.gui.panel import Panel, Table, label
-from navapp.registering import Registering
 
 
 class RegisterPage(Panel):

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtWidgets import QFileDialog
 
-from navapp.desk import EXPECTED, Desk
+from navapp.desk.desk import EXPECTED, Desk
+from navapp.desk.newest_job import NewestJob
+from navapp.desk.registering import Registering, load_landmarks
 from navapp.errors import ConfigError
 from navapp.gui import style
 from navapp.gui.main_window import MainWindow
 from navapp.gui.picking import first_hit_mm
-from navapp.newest_job import NewestJob
-from navapp.registering import Registering, load_landmarks
 from navapp.state import LiveView
 from recon.registration import RegistrationResult
 from recon.surface import SurfaceDistance, TriangleMesh
@@ -101,10 +101,7 @@ class RegistrationCommands:
 
     def _touch(self) -> None:
         """The stylus is on the next landmark."""
-        T_scene_tip = self._desk.tip()
-        if T_scene_tip is None:
-            raise ConfigError("the stylus is not seen, or it has no calibration")
-        self._find(T_scene_tip[:3, 3])
+        self._find(self._desk.touched_mm())
 
     def _told_pick(self, view: LiveView, u: float, v: float) -> None:
         self._told(lambda: self._pick(view, u, v))()

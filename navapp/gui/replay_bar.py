@@ -6,7 +6,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
 
-from navapp.facts import Facts
+from navapp.desk.facts import Facts
 from navapp.gui import style
 from navapp.gui.actions import ActionBook
 from navapp.gui.timeline import Timeline

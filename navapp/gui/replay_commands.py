@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from navapp.desk import Desk
+from navapp.desk.desk import Desk
 from navapp.errors import ConfigError
 from navapp.gui.replay_bar import next_speed
 from tracking.replay import Replay

@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QListWidget, QListWidgetItem
 
-from navapp.facts import Facts
+from navapp.desk.facts import Facts
+from navapp.desk.journal import Event
+from navapp.desk.session_folder import SavedSession
 from navapp.gui.actions import ActionBook
 from navapp.gui.panel import Panel, label
 from navapp.gui.readings import DASH
 from navapp.gui.words import counted
-from navapp.journal import Event
-from navapp.session_folder import SavedSession
 
 _SWEEPS_TOOLTIP = (
     "What is switched off is not drawn. It stays in the cloud and in everything that is saved; "

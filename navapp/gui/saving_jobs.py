@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from navapp.desk import Desk
-from navapp.newest_job import NewestJob
-from navapp.saving import Saved, SaveJob, save_everything
+from navapp.desk.desk import Desk
+from navapp.desk.newest_job import NewestJob
+from navapp.desk.saving import Saved, SaveJob, save_everything
 from navapp.session import Session
 
 # What a crash may cost of the cloud; recordings and events are on disk within a second.

@@ -12,6 +12,8 @@ from pyqtgraph.opengl import GLViewWidget
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QColor, QMouseEvent, QResizeEvent, QWheelEvent
 
+from navapp.desk.navigation import Plan
+from navapp.desk.surface_watch import SurfaceState
 from navapp.gui import style
 from navapp.gui.camera_pilot import CameraPilot, Holder
 from navapp.gui.doors import reports_errors
@@ -29,9 +31,7 @@ from navapp.gui.gl_surface import SurfaceItem
 from navapp.gui.picking import pixel_ray
 from navapp.gui.scene_notes import SceneNotes
 from navapp.gui.surface_colours import SurfaceColours, colour_table, scalars
-from navapp.navigation import Plan
 from navapp.state import LiveView
-from navapp.surface_watch import SurfaceState
 from recon.surface import TriangleMesh
 from tracking.transforms import Matrix
 

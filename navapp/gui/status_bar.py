@@ -6,7 +6,7 @@ from PySide6.QtCore import QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPolygonF
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QWidget
 
-from navapp.facts import Facts
+from navapp.desk.facts import Facts
 from navapp.gui import style
 from navapp.gui.doors import reports_errors
 from navapp.gui.readings import CHIPS, DASH, Level, Reading, readings

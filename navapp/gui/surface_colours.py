@@ -7,8 +7,8 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
+from navapp.desk.surface_watch import SurfaceState
 from navapp.gui import style
-from navapp.surface_watch import SurfaceState
 
 _N = 256
 _ALPHA = 230

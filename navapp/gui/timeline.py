@@ -8,12 +8,12 @@ from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
+from navapp.desk.journal import Event
 from navapp.gui import style
 from navapp.gui.doors import reports_errors
 from navapp.gui.readings import clock_time
 from navapp.gui.tile import RIGHT, paint_text, tile_painter
 from navapp.gui.words import counted
-from navapp.journal import Event
 
 _SIDE_PX = 8
 _ROW_PX = 9

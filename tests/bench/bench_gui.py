@@ -1,11 +1,10 @@
-"""What the window costs: GUI work per tick, over a long time, and from start to window.
+"""What the window costs: GUI work per tick, and from start to window.
 
-    python tests/bench/bench_gui.py [--seconds S] [--points N] [--long S] [--json]
+    python tests/bench/bench_gui.py [--seconds S] [--points N] [--json]
 
 Work per tick is the CPU time of the GUI thread for one round of the bridge, with uploads and the
 paint of the live image and without the drawing of the 3D scene, while 950x811 images come at
-60 Hz into a cloud of a million points. `--long` lets such a window run on over a cloud that does
-not grow, and watches memory. A display is made with Xvfb where there is none.
+60 Hz into a cloud of a million points. A display is made with Xvfb where there is none.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -28,12 +26,12 @@ from numpy.typing import NDArray
 from PySide6.QtTest import QTest
 
 from inference.postprocess import BoneLine
-from navapp.desk import Desk
+from navapp.desk.desk import Desk
+from navapp.desk.session_folder import SessionFolder
 from navapp.gui.app import application, close_window, open_window
 from navapp.gui.bridge import Bridge
 from navapp.gui.main_window import MainWindow
 from navapp.gui.virtual_display import has_display, virtual_display
-from navapp.session_folder import SessionFolder
 from navapp.state import DrawnCloud, LiveView, SessionStatus
 from tracking.messages import ImageFrame, Stamps
 
@@ -51,14 +49,14 @@ _GOAL_START_S = 3.0
 class _Stream(MadeUpSession):
     """A session with a new frame at every tick; it is its own source of views."""
 
-    def __init__(self, n_points: int, seconds: float, n_new: int = _NEW_POINTS) -> None:
+    def __init__(self, n_points: int, seconds: float) -> None:
         super().__init__()
         self.views = self  # type: ignore[assignment]
         self.spacing_mm = (_SPACING_MM, _SPACING_MM)
         self.n_shown = 0
         self._n_frames = 0
-        self._first, self._n_new = n_points, n_new
-        self._cloud_mm = _cloud(n_points + int(100 * seconds) * n_new)
+        self._first = n_points
+        self._cloud_mm = _cloud(n_points + int(100 * seconds) * _NEW_POINTS)
         shape = (8, _ROWS, _COLUMNS)
         self._images = np.random.default_rng(0).integers(0, 235, shape, dtype=np.uint8)
         self._images.setflags(write=False)
@@ -72,7 +70,7 @@ class _Stream(MadeUpSession):
         self._n_frames += 1
         pixels = self._images[self._n_frames % len(self._images)]
         frame = ImageFrame("Image", pixels, Stamps(0.0, now_s), now_s)
-        n = self._first + self._n_frames * self._n_new
+        n = self._first + self._n_frames * _NEW_POINTS
         cloud = DrawnCloud(self._cloud_mm[:n])
         return LiveView(frame, self._line, self._A_target_pixel, None, cloud, now_s)
 
@@ -84,7 +82,7 @@ class _Stream(MadeUpSession):
             end_to_end_p95_ms=40.0 + self._n_frames % 5,
             n_received=self._n_frames,
             n_processed=self._n_frames,
-            n_points=self._first + self._n_frames * self._n_new,
+            n_points=self._first + self._n_frames * _NEW_POINTS,
         )
 
     def note_shown(self, view: LiveView, t_shown_s: float) -> None:
@@ -124,30 +122,6 @@ def tick_work(n_points: int, seconds: float) -> dict[str, float]:
         }
 
 
-def long_run(n_points: int, seconds: float) -> dict[str, float]:
-    """Memory and work per tick of a window over a cloud that no longer grows, as of a loop."""
-    application()
-    stream = _Stream(n_points, 0.0, n_new=0)
-    with _window_on(stream) as (_, bridge):
-        _run_events(_SETTLING_S)
-        bridge.work_s = deque()
-        begin_s = time.perf_counter()
-        used: list[tuple[float, float]] = []
-        while (now_s := time.perf_counter() - begin_s) < seconds:
-            used.append((now_s / 60.0, _resident_mb()))
-            _run_events(1.0)
-        fifths = np.array_split(np.array(bridge.work_s) * 1e3, 5)
-        minutes, used_mb = np.array(used[len(used) // 5 :]).T
-        first, last = (float(np.percentile(fifths[k], 95)) for k in (0, 4))
-        return {
-            "long_run_s": seconds,
-            "memory_slope_mb_per_min": float(np.polyfit(minutes, used_mb, 1)[0]),
-            "tick_p95_first_fifth_ms": first,
-            "tick_p95_last_fifth_ms": last,
-            "last_to_first": last / first,
-        }
-
-
 def start_to_window() -> dict[str, float]:
     """From a fresh process to the window over a session that is warmed up: the second of two."""
     code = (
@@ -174,7 +148,8 @@ def start_to_window() -> dict[str, float]:
     return {"start_to_window_s": taken_s, "goal_start_to_window_s": _GOAL_START_S}
 
 
-def _resident_mb() -> float:
+def resident_mb() -> float:
+    """Memory of this process."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * resource.getpagesize() / 1e6
 
@@ -196,13 +171,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="What the window costs.")
     parser.add_argument("--seconds", type=float, default=10.0, help="of the running window")
     parser.add_argument("--points", type=int, default=1_000_000, help="in the cloud at the start")
-    parser.add_argument("--long", type=float, default=0.0, help="seconds of the long run")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON as well")
     arguments = parser.parse_args()
     with nullcontext() if has_display() else virtual_display():
         figures = tick_work(arguments.points, arguments.seconds)
-        if arguments.long:
-            figures |= long_run(arguments.points, arguments.long)
         figures |= start_to_window()
         application().shutdown()
     for name, value in figures.items():

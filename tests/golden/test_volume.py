@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from navapp.config import load_settings
-from navapp.volume_command import VolumePlan, VolumeResult, make_volume, parse_plan
+from navapp.sweep_volume import VolumePlan, VolumeResult, make_volume, parse_plan
 from recon.volume import Compounding, Interpolation
 from tracking.sequences import open_sweep
 

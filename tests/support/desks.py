@@ -15,14 +15,15 @@ from PySide6.QtWidgets import QApplication, QWidget
 from inference.postprocess import BoneLine
 from navapp.channels import LatestSlot
 from navapp.config import Settings
-from navapp.desk import Desk
+from navapp.desk.desk import Desk
+from navapp.desk.session_folder import SessionFolder
+from navapp.errors import ConfigError
 from navapp.gui.app import close_window, open_window
 from navapp.gui.bridge import Bridge
 from navapp.gui.main_window import MainWindow
 from navapp.insertion import InsertionGate
 from navapp.live_volume import LiveVolume
 from navapp.scene import Scene
-from navapp.session_folder import SessionFolder
 from navapp.state import (
     DrawnCloud,
     DropReason,
@@ -98,6 +99,9 @@ class MadeUpSession:
 
     def undo_sweep(self) -> int | None:
         return self.scene.undo_sweep()
+
+    def touched_mm(self, tool: str, T_tool_tip: Matrix) -> NDArray[np.float64]:
+        raise ConfigError(f"the {tool.lower()} is not seen")
 
     def newest_pose(self, tool: str) -> Matrix | None:
         return self.poses.get(tool)

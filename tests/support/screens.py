@@ -18,7 +18,10 @@ from PySide6.QtTest import QTest
 
 from navapp.config import ServerSettings, Settings, VolumeSettings
 from navapp.demo import for_simulation, write_simulation
-from navapp.desk import Desk
+from navapp.desk.desk import Desk
+from navapp.desk.navigation import Plan
+from navapp.desk.replay_server import ReplayServer
+from navapp.desk.session_folder import SessionFolder
 from navapp.equipment import load_equipment
 from navapp.feeds import LiveFeed
 from navapp.gui.app import application, close_window, open_window
@@ -26,12 +29,11 @@ from navapp.gui.bridge import Bridge
 from navapp.gui.main_window import MainWindow
 from navapp.gui.virtual_display import has_display, virtual_display
 from navapp.log_setup import configure_logging
-from navapp.navigation import Plan
-from navapp.replay_server import ReplayServer
 from navapp.session import Session, SessionMode
-from navapp.session_folder import SessionFolder
 from recon.simulator import SimulatedSweep
 from tracking.faults import Faults
+from tracking.sequences.sweep import Sweep
+from tracking.transforms import Matrix
 
 
 @contextmanager
@@ -44,6 +46,8 @@ def running(
     loop: bool = False,
     is_ours: bool = True,
     has_volume: bool = False,
+    sweep: Sweep | None = None,
+    T_stylus_tip: Matrix | None = None,
 ) -> Iterator[tuple[Desk, MainWindow, Bridge]]:
     """A window on a session that receives a simulated sweep over a real socket.
 
@@ -51,21 +55,27 @@ def running(
     ----------
     is_ours : whether the window steers the replay; else it is to it as a scanner
     has_volume : whether the session builds a volume
+    sweep : adds to the simulated one what else is to be received
     """
-    sweep = SimulatedSweep()
-    sweep.render(0)
-    settings = for_simulation(Settings(), *write_simulation(sweep, folder / "simulation"))
+    simulated = SimulatedSweep()
+    simulated.render(0)
+    settings = for_simulation(Settings(), *write_simulation(simulated, folder / "simulation"))
     if not is_registered:
         geometry = settings.geometry.model_copy(update={"registration": None})
         settings = settings.model_copy(update={"geometry": geometry})
     volume = VolumeSettings(live=has_volume)
     settings = settings.model_copy(update={"volume": volume})
-    replay = ReplayServer(sweep, faults=faults, loop=loop)
+    replay = ReplayServer(sweep or simulated, faults=faults, loop=loop)
     feed = LiveFeed(ServerSettings(port=replay.port), until_closed=False, gives_up=False)
     mode = SessionMode(is_live=True, has_window=True)
     session = Session(settings, load_equipment(settings), feed, mode)
     session.warm_up()
-    desk = Desk(session, SessionFolder(folder / "session"), replay=replay if is_ours else None)
+    desk = Desk(
+        session,
+        SessionFolder(folder / "session"),
+        replay=replay if is_ours else None,
+        T_stylus_tip=T_stylus_tip,
+    )
     window, bridge = open_window(desk, title="navapp", beep=beep)
     session.start()
     try:

@@ -14,7 +14,7 @@ from navapp import cli
 from navapp.config import load_settings
 from navapp.demo import write_simulation
 from navapp.state import DropReason
-from navapp.volume_command import make_volume, parse_plan
+from navapp.sweep_volume import make_volume, parse_plan
 from recon.simulator import SimulatedSweep, SimulatorSettings
 from recon.volume import enclosing_grid
 from tests.support.records import write_record

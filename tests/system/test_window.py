@@ -22,15 +22,15 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
 from inference.postprocess import BoneLine
-from navapp.alarms import STALE_AFTER_S
-from navapp.desk import Desk
+from navapp.desk.alarms import STALE_AFTER_S
+from navapp.desk.desk import Desk
+from navapp.desk.session_folder import SessionFolder
 from navapp.gui import app as gui_app
 from navapp.gui import style
 from navapp.gui.about import about_text
 from navapp.gui.app import FAILED, INTERRUPTED, run_window
 from navapp.gui.scene_view import SceneView
 from navapp.gui.virtual_display import has_display, virtual_display
-from navapp.session_folder import SessionFolder
 from navapp.state import DropReason, SessionState, SessionStatus
 from recon.surface import TriangleMesh
 from tests.support.desks import (

@@ -21,7 +21,8 @@ from PySide6.QtWidgets import (
 )
 
 from navapp.config import GeometrySettings, Settings
-from navapp.facts import Facts
+from navapp.desk.facts import Facts
+from navapp.desk.navigation import Plan
 from navapp.gui import style
 from navapp.gui.gauges import Gauge, GuidanceRow, _huge_px
 from navapp.gui.panel import PathEdit
@@ -30,7 +31,6 @@ from navapp.gui.status_bar import Chip
 from navapp.gui.steps import Step
 from navapp.gui.surface_colours import SurfaceColours
 from navapp.gui.tile import PADDING_PX
-from navapp.navigation import Plan
 from navapp.state import DropReason, SessionState, VolumeState
 from recon.surface import TriangleMesh
 from tests.support.desks import RUNNING, MadeUpSession, Stage, grab, open_stage, pose, view

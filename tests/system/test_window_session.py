@@ -17,18 +17,19 @@ from PySide6.QtWidgets import QApplication, QMessageBox
 from inference.postprocess import BoneLine
 from inference.segmenter import default_model_path
 from navapp.config import Settings, WindowSettings
+from navapp.desk.journal import read_events
+from navapp.desk.session_folder import SessionFolder, crashed_session, read_session
 from navapp.gui.actions import ACTIONS, remapped
 from navapp.gui.app import close_window, open_window
 from navapp.gui.main_window import MainWindow
 from navapp.gui.readings import Level
 from navapp.gui.steps import Step
-from navapp.journal import read_events
-from navapp.session_folder import SessionFolder, crashed_session, read_session
 from recon.mesh_io import read_mesh
 from recon.simulator import SimulatedSweep
 from recon.surface import SurfaceDistance
 from tests.support.desks import MadeUpSession, Stage, open_stage, pose, view
 from tests.support.screens import running, wait_until
+from tests.support.stylus import WithStylus
 from tracking.calibration import load_registration
 from tracking.sequences import open_sweep
 from tracking.transforms import apply, invert
@@ -232,6 +233,48 @@ def test_a_registration_is_accepted_and_everything_is_saved_with_mesh_and_volume
         volume = next(desk.folder.path.glob("recording-*.mha"))
         header = volume.read_bytes()[:2000].decode("latin-1")
         assert "ElementSpacing = 0.5 0.5 0.5" in header
+
+
+def test_landmarks_are_touched_with_a_stylus_that_is_received(
+    qapp: QApplication, tmp_path: Path
+) -> None:
+    """While it goes from one landmark to the next it is not believed."""
+    hold_s, simulated = 2.2, SimulatedSweep()
+    vertices_mm = simulated.mesh.vertices_mm
+    places_mm = vertices_mm[np.linspace(0, len(vertices_mm) - 1, 4).astype(int)]
+    sweep = WithStylus(simulated, places_mm, hold_s)
+    with running(tmp_path, is_registered=False, sweep=sweep, T_stylus_tip=sweep.T_stylus_tip) as (
+        desk,
+        window,
+        _,
+    ):
+        _activate(window)
+        window.book["register"].trigger()
+        for place_mm in places_mm:
+            desk.registering.add("", place_mm)
+        replay = desk.replay
+        assert replay is not None
+        replay.replay.set_speed(0.5)  # for a machine that is busy
+        for k in range(len(places_mm)):
+            reached_s = (k + 1) * hold_s - 0.9  # held for 1.3 s
+            assert wait_until(lambda at_s=reached_s: replay.state.position_s >= at_s)
+            QTest.keyClick(window, _KEYS.Key_T)
+            assert desk.registering.n_found == k + 1, desk.message
+            if k == 0:
+                assert wait_until(lambda: replay.state.position_s >= hold_s + 0.1)
+                QTest.keyClick(window, _KEYS.Key_T)
+                assert "mm while it was read" in desk.message
+                assert desk.registering.n_found == 1
+        window.book["fit_landmarks"].trigger()
+        assert desk.registering.start is not None
+        assert desk.registering.start.fre.rms < 0.1
+        window.book["accept"].trigger()
+        assert desk.session.status().frame == "ct"
+        saved = load_registration(desk.folder.path / "registration.toml")
+        apart_mm = apply(saved.T_ct_reference @ invert(simulated.T_ct_reference), places_mm)
+        np.testing.assert_allclose(apart_mm, places_mm, atol=0.1)
+        assert wait_until(lambda: desk.session.scene.n_voxels > 500)
+        assert np.median(desk.session.scene.first_distances_mm) < 0.2
 
 
 def test_clear_needs_its_key_held_for_a_second(stage: Stage) -> None:

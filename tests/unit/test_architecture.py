@@ -62,6 +62,20 @@ def test_imports_point_down(path: Path) -> None:
     assert used <= _MAY_IMPORT[package] | {package}
 
 
+def test_the_floors_of_the_application() -> None:
+    """The engine knows neither desk nor window, the desk no window; commands stand above all."""
+    commands = {"navapp/cli.py", "navapp/live.py", "navapp/__main__.py", "navapp/file_commands.py"}
+    above = {"navapp/desk/": ("navapp.gui",), "navapp/gui/": (), "navapp/calibrate/": ()}
+    for path in (_ROOT / "navapp").rglob("*.py"):
+        name = _relative(path)
+        if name in commands:
+            continue
+        floor = next((folder for folder in above if name.startswith(folder)), None)
+        forbidden = ("navapp.desk", "navapp.gui") if floor is None else above[floor]
+        used = {used for used in _imports(path) if used.startswith(forbidden or ("-",))}
+        assert not used, f"{name} knows {used}"
+
+
 @pytest.mark.parametrize("path", _modules(), ids=_relative)
 def test_libraries_stay_at_home(path: Path) -> None:
     used = {name.partition(".")[0] for name in _imports(path)}

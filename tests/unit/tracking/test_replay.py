@@ -402,7 +402,25 @@ def test_an_occlusion_hides_poses_and_a_stall_holds_everything_back() -> None:
         assert fate.delay_s == pytest.approx(5.0 - phase_s if phase_s > 3.0 else 0.0, abs=1e-6)
 
 
-@pytest.mark.parametrize("wrong", [{"loss": 1.5}, {"damage": -0.1}, {"jitter_s": -1.0}])
+def test_one_tool_is_hidden_or_marked_and_no_other() -> None:
+    for event, fate in fates(Faults(occlusion_s=1.0, invalid_s=2.0, tool="Probe")):
+        phase_s = (event.t_s - T0_S) % 5.0
+        is_probe = isinstance(event, SweepPose) and event.name.startswith("Probe")
+        assert fate.is_sent == (not is_probe or phase_s <= 4.0)
+        assert fate.is_usable == (not is_probe or phase_s <= 3.0)
+    assert all(fate == Fate(event.t_s) for event, fate in fates(Faults(occlusion_s=1.0, tool="X")))
+
+
+def test_a_turn_of_the_depth_knob_changes_what_images_state() -> None:
+    for event, fate in fates(Faults(depth_s=1.0, depth_scale=2.0)):
+        is_turned = isinstance(event, SweepImage) and (event.t_s - T0_S) % 5.0 > 4.0
+        assert fate.spacing_scale == (2.0 if is_turned else 1.0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"loss": 1.5}, {"damage": -0.1}, {"jitter_s": -1.0}, {"depth_s": -1.0}, {"depth_scale": 0.0}],
+)
 def test_faults_that_make_no_sense_are_a_wrong_call(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} is"):
         Faults(**wrong)  # type: ignore[arg-type]

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from navapp.alarms import Alarm, AlarmKind
-from navapp.facts import Facts
+from navapp.desk.alarms import Alarm, AlarmKind
+from navapp.desk.facts import Facts
+from navapp.desk.takes import TakeState
 from navapp.gui.gauges import gauge_readings
 from navapp.gui.picture import watermark
 from navapp.gui.readings import CHIPS, Level, readings
@@ -18,7 +19,6 @@ from navapp.state import (
     ToolState,
     VolumeState,
 )
-from navapp.takes import TakeState
 from recon.scan_speed import Pace, ScanSpeed
 from tracking.replay import ReplayState
 

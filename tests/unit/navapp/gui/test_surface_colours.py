@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from navapp.desk.surface_watch import SurfaceState
 from navapp.gui.surface_colours import ENOUGH_VIEWS, FAR_MM, SurfaceColours, scalars
-from navapp.surface_watch import SurfaceState
 
 _STATE = SurfaceState(
     median_mm=0.5,

@@ -1,4 +1,4 @@
-"""What `navapp volume` does; `cli.py` prints it."""
+"""The images of a recorded sweep as a volume: for `navapp volume`, and when a session is saved."""
 
 from __future__ import annotations
 

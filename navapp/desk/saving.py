@@ -6,13 +6,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from navapp.config import Settings
+from navapp.desk.journal import Event
+from navapp.desk.session_folder import SessionFolder
+from navapp.desk.takes import Takes
 from navapp.errors import ConfigError, SessionError
-from navapp.journal import Event
 from navapp.report import conclude, write_results
 from navapp.session import Session
-from navapp.session_folder import SessionFolder
-from navapp.takes import Takes
-from navapp.volume_command import make_volume, parse_plan
+from navapp.sweep_volume import make_volume, parse_plan
 from recon.errors import ReconError
 from recon.mesh_io import surface_of_cloud, write_mesh
 from tracking.errors import TrackingError

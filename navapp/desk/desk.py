@@ -13,22 +13,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from navapp.alarms import STALE_AFTER_S, judge
-from navapp.errors import NavappError
-from navapp.facts import Facts
+from navapp.desk.alarms import STALE_AFTER_S, judge
+from navapp.desk.facts import Facts
+from navapp.desk.journal import Event, Journal
+from navapp.desk.live_session import LiveSession
+from navapp.desk.navigation import Guidance, Plan, guide_plane, guide_tip
+from navapp.desk.newest_job import NewestJob
+from navapp.desk.outline import Outline, OutlineFinder
+from navapp.desk.registering import Registering
+from navapp.desk.replay_server import ReplayServer
+from navapp.desk.session_folder import SessionFolder
+from navapp.desk.surface_watch import SurfaceState, SurfaceWatch
+from navapp.desk.takes import Takes
+from navapp.errors import ConfigError, NavappError
 from navapp.insertion import Hold
-from navapp.journal import Event, Journal
-from navapp.live_session import LiveSession
-from navapp.navigation import Guidance, Plan, guide_plane, guide_tip
-from navapp.newest_job import NewestJob
-from navapp.outline import Outline, OutlineFinder
-from navapp.registering import Registering
-from navapp.replay_server import ReplayServer
-from navapp.session_folder import SessionFolder
 from navapp.state import LiveView
-from navapp.surface_watch import SurfaceState, SurfaceWatch
-from navapp.takes import Takes
 from recon.errors import ReconError
 from tracking.errors import TrackingError
 from tracking.transforms import Matrix, apply
@@ -199,6 +200,17 @@ class Desk:
         """T_scene_tip of the stylus; None where it is not seen."""
         T_scene_stylus = self.session.newest_pose("Stylus") if self.has_stylus else None
         return None if T_scene_stylus is None else T_scene_stylus @ self.T_stylus_tip
+
+    def touched_mm(self) -> NDArray[np.float64]:
+        """Where the stylus, held still, touches in the scene, (3,), mm.
+
+        Raises
+        ------
+        ConfigError : it has no calibration, is not seen, or was moved.
+        """
+        if not self.has_stylus:
+            raise ConfigError("the stylus has no calibration: `navapp calibrate pivot` makes one")
+        return self.session.touched_mm("Stylus", self.T_stylus_tip)
 
     # -- what a person does -----------------------------------------------------------------------
 

@@ -73,9 +73,10 @@ def judge(
     if is_stale and status.tracking == "no connection":
         return Alarm(AlarmKind.NO_CONNECTION, f"for {view_age_s:.0f} s")
     if is_stale:
-        is_arriving = status.image_rate_hz > 0.0
-        kind = AlarmKind.MODEL_SLOW if is_arriving else AlarmKind.NO_IMAGE
-        what = "no result" if is_arriving else "nothing"
+        # A rate would say "arriving" for a while after the last image, and at once after a pause.
+        is_slow = status.unanswered_s > 0.5 * STALE_AFTER_S
+        kind = AlarmKind.MODEL_SLOW if is_slow else AlarmKind.NO_IMAGE
+        what = "no result" if is_slow else "nothing"
         return Alarm(kind, f"{what} for {view_age_s:.0f} s")
     return _pose_alarm(view, tools)
 

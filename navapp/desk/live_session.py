@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from navapp.channels import Source
 from navapp.config import Settings
 from navapp.equipment import Equipment
@@ -58,4 +61,7 @@ class LiveSession(Protocol):
         """Take the last sweep away and show it gone; its number, None where there is none."""
 
     def newest_pose(self, tool: str) -> Matrix | None:
-        """T_scene_tool as last seen."""
+        """T_scene_tool as last seen; None where it is not."""
+
+    def touched_mm(self, tool: str, T_tool_tip: Matrix) -> NDArray[np.float64]:
+        """Where a tip that is held still is in the scene; an error says why it is not known."""

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from inference.errors import InferenceError
 from navapp.config import ServerSettings, Settings
+from navapp.desk.replay_server import ReplayServer
+from navapp.desk.session_folder import SessionFolder
 from navapp.equipment import load_equipment
 from navapp.errors import NavappError
 from navapp.feeds import LiveFeed
-from navapp.replay_server import ReplayServer
 from navapp.session import Session, SessionMode
-from navapp.session_folder import SessionFolder
 from recon.errors import ReconError
 from tracking.errors import TrackingError
 from tracking.sequences import open_sweep

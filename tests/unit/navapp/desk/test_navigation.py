@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from navapp.desk.navigation import Plan, guide_plane, guide_tip, load_plan, pixel_of
 from navapp.errors import ConfigError
-from navapp.navigation import Plan, guide_plane, guide_tip, load_plan, pixel_of
 
 _PLAN = Plan("screw", np.array((10.0, 0.0, 50.0)), np.array((10.0, 0.0, 0.0)))
 

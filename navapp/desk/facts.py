@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from navapp.alarms import Alarm
+from navapp.desk.alarms import Alarm
+from navapp.desk.navigation import Guidance
+from navapp.desk.surface_watch import SurfaceState
+from navapp.desk.takes import TakeState
 from navapp.insertion import Hold
-from navapp.navigation import Guidance
 from navapp.state import SessionState, SessionStatus, StreamState, ToolState, VolumeState
-from navapp.surface_watch import SurfaceState
-from navapp.takes import TakeState
 from recon.scan_speed import ScanSpeed
 from tracking.replay import ReplayState
 

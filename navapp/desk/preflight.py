@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from navapp.desk.facts import Facts
 from navapp.equipment import Equipment
-from navapp.facts import Facts
 
 _LOW_DISK_GB = 5.0
 

@@ -5,8 +5,8 @@ import pytest
 from scipy.spatial import cKDTree
 
 from inference.postprocess import BoneLine
+from navapp.desk.surface_watch import SurfaceWatch
 from navapp.scene import Scene
-from navapp.surface_watch import SurfaceWatch
 from recon.surface import SurfaceDistance, TriangleMesh
 from tests.support.bones import tube
 
