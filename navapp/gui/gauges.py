@@ -44,7 +44,7 @@ def gauge_readings(facts: Facts) -> dict[str, GaugeReading]:
     covered = math.nan if surface is None else surface.seen_fraction
     median_mm = math.nan if surface is None else surface.median_mm
     readings = {
-        "SPEED": _speed(facts.speed, _insertion_word(facts)),
+        "SPEED": _speed(None if facts.standstill else facts.speed, _insertion_word(facts)),
         "COVERED": GaugeReading(
             DASH if math.isnan(covered) else f"{100.0 * covered:.0f} %",
             "no CT" if surface is None else "of the CT",

@@ -15,6 +15,7 @@ from navapp.desk.facts import Facts
 from navapp.gui import style
 
 SPAN_S = 60.0
+_LEAST_RANGE = 1.0
 _KEPT = 400  # five a second, with room
 
 # Which curves belong to a chip: name and unit.
@@ -92,7 +93,7 @@ class HistoryDialog(QDialog):
         self._detail = QLabel()
         self._detail.setWordWrap(True)
         layout.addWidget(self._detail)
-        self._curves: list[tuple[str, pg.PlotDataItem]] = []
+        self._curves: list[tuple[str, pg.PlotWidget, pg.PlotDataItem]] = []
         for name, unit in CURVES[caption]:
             plot = pg.PlotWidget(background=style.VIEW)
             plot.setLabel("left", f"{name} ({unit})")
@@ -101,12 +102,15 @@ class HistoryDialog(QDialog):
             plot.showGrid(y=True, alpha=0.2)
             curve = plot.plot(pen=pg.mkPen(style.SKIN, width=2), connect="finite")
             layout.addWidget(plot)
-            self._curves.append((name, curve))
+            self._curves.append((name, plot, curve))
         self.caption = caption
         self.refresh("")
 
     def refresh(self, detail: str) -> None:
         """Draw what is new, with a sentence above."""
         self._detail.setText(detail)
-        for name, curve in self._curves:
-            curve.setData(*self._history.curve(name))
+        for name, plot, curve in self._curves:
+            t_s, values = self._history.curve(name)
+            curve.setData(t_s, values)
+            # From 0 on: else a rate that is steady to a few percent looks like one that jumps.
+            plot.setYRange(0.0, 1.1 * np.nanmax(values, initial=_LEAST_RANGE), padding=0.0)

@@ -343,6 +343,9 @@ def test_a_click_on_a_chip_plots_its_last_minute(stage: Stage) -> None:
     t_s, rates_hz = plot._history.curve("image rate")
     assert len(t_s) == 5
     assert set(rates_hz) == {20.0}
+    stage.tick(0.3)
+    ((_, widget, _),) = plot._curves
+    assert widget.viewRange()[1] == pytest.approx([0.0, 22.0])  # from 0 on
     plot.close()
 
 

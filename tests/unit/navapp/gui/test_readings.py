@@ -108,7 +108,7 @@ def test_the_network_in_use_is_named_with_what_became_of_another(note: str, leve
 @pytest.mark.parametrize(("position_s", "word"), [(3.0, "paused"), (7.97, "ended")])
 def test_a_replay_that_stands_still_has_lost_nothing(position_s: float, word: str) -> None:
     replay = ReplayState(True, position_s, 8.0, 1.0, False)
-    facts = replace(_FACTS, replay=replay, replay_speed="1", speed=None)
+    facts = replace(_FACTS, replay=replay, replay_speed="1")
     chips = readings(facts)
     assert chips["SESSION"].value == f"Replay {word}"
     assert [chips[name].value for name in ("IMAGE", "PROBE", "REFERENCE")] == 3 * ["\u2013 Hz"]
@@ -116,6 +116,7 @@ def test_a_replay_that_stands_still_has_lost_nothing(position_s: float, word: st
     assert watermark(facts) == f"REPLAY {word.upper()}"
     gauges = gauge_readings(facts)
     assert (gauges["SPEED"].word, gauges["SWEEP"].word) == (word, word)
+    assert gauges["SPEED"].value == "\u2013 mm/s"
 
 
 def test_a_session_with_an_alarm_is_not_said_to_run_well() -> None:
