@@ -100,8 +100,9 @@ def wait_until(is_true: Callable[[], bool], timeout_s: float = 15.0) -> bool:
 
 def _scan(out: Path, folder: Path) -> None:
     with running(folder / "scan") as (desk, window, bridge):
-        QTest.qWait(1800)
+        QTest.qWait(1400)
         _press(window, "record", "prepare")
+        QTest.qWait(400)
         _grab(window, out / "prepare.png")
         _press(window, "scan", "colours")
         QTest.qWait(1000)
@@ -114,6 +115,7 @@ def _scan(out: Path, folder: Path) -> None:
         QTest.qWait(300)
         bridge.plots["PROBE"].grab().save(str(out / "chip.png"))
         bridge.plots["PROBE"].close()
+        window.replay_bar.timeline.sought.emit(5.0)
         surface = desk.session.surface
         if surface is not None:
             middle = surface.vertices_mm.mean(axis=0)
