@@ -24,6 +24,7 @@ from PySide6.QtWidgets import (
 
 from navapp.config import Settings
 from navapp.gui.panel import label
+from tracking.whole_files import write_whole
 
 _WIDTH_PX = 460
 
@@ -105,7 +106,7 @@ class SettingsDrawer(QWidget):
         settings = self.check()
         if settings is not None:
             tree = settings.model_dump(mode="json", exclude_none=True)
-            path.write_text(tomli_w.dumps(tree), encoding="utf-8")
+            write_whole(path, tomli_w.dumps(tree))
 
     def _build(self) -> None:
         for section, info in Settings.model_fields.items():
