@@ -32,6 +32,7 @@ from recon.surface import TriangleMesh
 from recon.volume import FreehandVolume
 from recon.volume_io import write_volume
 from tracking.errors import WriteError
+from tracking.whole_files import write_whole
 
 _PACKAGES = ("navapp", "numpy", "numba", "scipy", "onnxruntime-gpu", "open3d", "PySide6-Essentials")
 
@@ -139,8 +140,8 @@ def write_results(result: Result, session: Session, folder: Path) -> None:
     """
     text = json.dumps(result.report, indent=2, allow_nan=False)
     try:
-        (folder / "report.json").write_text(text + "\n", encoding="utf-8")
-        (folder / "session.toml").write_text(_session_toml(session), encoding="utf-8")
+        write_whole(folder / "report.json", text + "\n")
+        write_whole(folder / "session.toml", _session_toml(session))
         cloud = folder / "cloud.ply"
         write_cloud_ply(cloud, result.cloud, session.scene.frame, result.distance_mm)
         if result.volume is not None and session.volume is not None:

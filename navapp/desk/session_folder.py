@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from navapp.errors import ConfigError, SessionError
+from tracking.whole_files import write_whole
 
 _STATE_FILE = "session.json"
 _OPEN, _CLOSED = "open", "closed"
@@ -63,10 +64,7 @@ class SessionFolder:
     def _write(self, state: str) -> None:
         fields = {"title": self._title, "begun": self._begun, "state": state, "pid": os.getpid()}
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            temporary = self.path / f".{_STATE_FILE}.part"
-            temporary.write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
-            temporary.replace(self.path / _STATE_FILE)
+            write_whole(self.path / _STATE_FILE, json.dumps(fields, indent=2) + "\n")
         except OSError as error:
             raise SessionError(f"{self.path}: cannot be written: {error.strerror}") from None
 

@@ -27,6 +27,7 @@ from PySide6.QtWidgets import (
 from navapp.config import Settings
 from navapp.gui.panel import label
 from navapp.gui.words import BEGIN_ANEW_TOOLTIP
+from tracking.whole_files import write_whole
 
 
 class SettingsDrawer(QWidget):
@@ -112,7 +113,7 @@ class SettingsDrawer(QWidget):
         settings = self.check()
         if settings is not None:
             tree = settings.model_dump(mode="json", exclude_none=True)
-            path.write_text(tomli_w.dumps(tree), encoding="utf-8")
+            write_whole(path, tomli_w.dumps(tree))
 
     def _build(self) -> None:
         for section, info in Settings.model_fields.items():

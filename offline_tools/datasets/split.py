@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 from collections.abc import Iterable
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from offline_tools.datasets.images import donor_of
 from offline_tools.errors import InputError, WorkError
+from tracking.whole_files import write_whole
 
 TRAIN, VAL, TEST = SUBSETS = ("train", "val", "test")
 
@@ -72,16 +72,10 @@ def write_split(split: Split, path: Path) -> None:
     """
     if fault := _fault(split):
         raise InputError(f"split {path}: {fault}")
-    temporary = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(split.text(), encoding="utf-8")
-        temporary.replace(path)
+        write_whole(path, split.text())
     except OSError as error:
         raise WorkError(f"split {path}: cannot be written ({error.strerror})") from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 def absent_names(split: Split, names: Iterable[str]) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from offline_tools.judging.compat import lenient_frame, lenient_summary
 from offline_tools.judging.frames import FRAMES, JudgedFrame, frames_table, judge_frame
 from offline_tools.judging.pictures import Gallery, KeptFrame
 from offline_tools.judging.summary import curves_table, summary
+from tracking.whole_files import write_whole
 
 EVALUATION = "evaluation.json"
 CURVES = "curves.csv"
@@ -93,11 +94,11 @@ def write_judgement(judgement: Judgement, out: Path) -> Path:
     evaluation = judgement.evaluation
     for kind in KEPT:
         evaluation[f"{kind}_frames"] = _write_pictures(judgement, kind, out)
-    (out / FRAMES).write_text(frames_table(judgement.frames), encoding="utf-8")
-    (out / CURVES).write_text(curves_table(evaluation), encoding="utf-8")
+    write_whole(out / FRAMES, frames_table(judgement.frames))
+    write_whole(out / CURVES, curves_table(evaluation))
     path = out / EVALUATION
     text = json.dumps(evaluation, indent=2, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    write_whole(path, text + "\n")
     return path
 
 

@@ -13,6 +13,7 @@ from offline_tools.html_page import figure, page
 from offline_tools.judging import report_origin, report_scores
 from offline_tools.judging.evaluate import EVALUATION, KEPT, read_evaluation
 from offline_tools.judging.pictures import LEGEND
+from tracking.whole_files import write_whole
 
 REPORT = "report.html"
 RUN = "run.json"
@@ -49,8 +50,7 @@ def write_report(run: Path | None, evaluation: Numbers, pictures: Pictures, out:
     parts.append(report_origin.data(evaluation, description))
     parts.append(report_origin.latency(evaluation))
     parts.append(report_origin.card(evaluation, description))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page(f"Report of {name}", "\n".join(parts)), encoding="utf-8")
+    write_whole(out, page(f"Report of {name}", "\n".join(parts)))
 
 
 def open_folder(folder: Path) -> tuple[Path | None, dict[str, Any], dict[str, Any]]:

@@ -19,6 +19,7 @@ from offline_tools.labeling.job import Inputs, LabelJob
 from recon.mesh_io import write_mesh
 from tracking.calibration import ProbeCalibration
 from tracking.transforms import Matrix
+from tracking.whole_files import write_whole
 
 JOURNAL = "frames.jsonl"
 LABELS = "Labels"
@@ -42,8 +43,8 @@ def write_record(
     """
     out = job.out
     stamps_ms = [plan.timestamp_ms for plan in inputs.frames]
-    _write_text(out / "tracking.csv", _tracking_table(inputs, labels))
-    _write_text(out / "labels.csv", _fate_table(stamps_ms, labels, seconds))
+    write_whole(out / "tracking.csv", _tracking_table(inputs, labels))
+    write_whole(out / "labels.csv", _fate_table(stamps_ms, labels, seconds))
     contours: dict[str, Any] = {
         str(stamp_ms): label.contour
         for stamp_ms, label in zip(stamps_ms, labels, strict=True)
@@ -51,7 +52,7 @@ def write_record(
     }
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **contours)
-    _write_bytes(out / "contours.npz", buffer.getvalue())
+    write_whole(out / "contours.npz", buffer.getvalue())
     _write_companions(job, inputs)
     for stamp_ms, label in zip(stamps_ms, labels, strict=True):
         if label.status is not Status.LABELLED:  # of an earlier run with other code
@@ -129,7 +130,7 @@ def _write_companions(job: LabelJob, inputs: Inputs) -> None:
     if source.suffix == ".json":
         shutil.copyfile(source, job.out / "calibration.json")
     else:
-        _write_text(job.out / "calibration.toml", _calibration_toml(inputs.calibration))
+        write_whole(job.out / "calibration.toml", _calibration_toml(inputs.calibration))
     images, linked = job.record / IMAGES, job.out / IMAGES
     if images.is_dir() and not linked.exists():
         linked.symlink_to(images.resolve(), target_is_directory=True)
@@ -151,14 +152,4 @@ def _calibration_toml(calibration: ProbeCalibration) -> str:
 
 def write_summary(out: Path, summary: dict[str, object]) -> None:
     """`label.json`: how the record was made and how its frames fared."""
-    _write_text(out / "label.json", json.dumps(summary, indent=2) + "\n")
-
-
-def _write_text(path: Path, text: str) -> None:
-    _write_bytes(path, text.encode())
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    write_whole(out / "label.json", json.dumps(summary, indent=2) + "\n")

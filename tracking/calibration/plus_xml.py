@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tracking.errors import CalibrationError, TransformError
 from tracking.messages import TransformName
 from tracking.transforms import Matrix, check_affine
+from tracking.whole_files import write_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +122,10 @@ def write_plus_transforms(path: Path, transforms: Mapping[TransformName, PlusTra
                 definitions.remove(old)
         element = ElementTree.SubElement(definitions, "Transform", _attributes(name, transform))
         element.tail = "\n    "
-    temporary = path.with_name(f".{path.name}.part")
     try:
-        temporary.write_bytes(ElementTree.tostring(root))
-        temporary.replace(path)
+        write_whole(path, ElementTree.tostring(root))
     except OSError as error:
         raise CalibrationError(f"{path}: cannot be written: {error.strerror}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_phantom(path: Path) -> Phantom:

@@ -18,6 +18,7 @@ import numpy as np
 import tomli_w
 
 from tracking.errors import CalibrationError
+from tracking.whole_files import write_whole
 
 _BLOCK_BYTES = 2**20  # a recording may be larger than memory
 
@@ -35,15 +36,10 @@ def write_section(path: Path, name: str, values: Mapping[str, Any]) -> None:
     section = _plain(values)
     section["sha256"] = section_hash(section)
     document[name] = section
-    temporary = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(tomli_w.dumps(document).encode())
-        temporary.replace(path)
+        write_whole(path, tomli_w.dumps(document))
     except OSError as error:
         raise CalibrationError(f"{path}: cannot be written: {error.strerror}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_document(path: Path) -> dict[str, Any]:
