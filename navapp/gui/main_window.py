@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import (
     QCloseEvent,
     QColor,
@@ -87,7 +87,7 @@ class MainWindow(QMainWindow):
         self._scale = 1.0
         self._rescale()
         self.setMinimumSize(*_MIN_SIZE_PX)
-        self.resize(*style.USUAL_PX)
+        self.resize(first_size(self.screen().availableSize()))
         self.show_step(Step.SCAN)
 
     def show_step(self, step: Step) -> None:
@@ -212,6 +212,11 @@ class MainWindow(QMainWindow):
         sizes = self._splitter.sizes()
         if self.isVisible() and sum(sizes) > 0:
             self._shares[self.step] = (sizes[0], sizes[1], sizes[2])
+
+
+def first_size(available: QSize) -> QSize:
+    """How large a window opens: as usual, or as large as the screen where that is smaller."""
+    return QSize(*style.USUAL_PX).boundedTo(available)
 
 
 def _column(

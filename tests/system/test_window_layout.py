@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QPoint, QRect, Qt
+from PySide6.QtCore import QPoint, QRect, QSize, Qt
 from PySide6.QtGui import QFontMetricsF
 from PySide6.QtWidgets import (
     QAbstractButton,
@@ -25,6 +25,7 @@ from navapp.desk.facts import Facts
 from navapp.desk.navigation import Plan
 from navapp.gui import style
 from navapp.gui.gauges import Gauge, GuidanceRow, _huge_px
+from navapp.gui.main_window import first_size
 from navapp.gui.panel import PathEdit
 from navapp.gui.readings import Level
 from navapp.gui.status_bar import Chip
@@ -76,6 +77,16 @@ def _cut_off(window: QWidget) -> list[str]:
 
 def _text_of(widget: QWidget) -> str:
     return widget.text() if isinstance(widget, QLabel | QPushButton | QLineEdit) else ""
+
+
+@pytest.mark.parametrize(
+    ("screen", "size"),
+    [((1920, 1080), (1600, 900)), ((1366, 728), (1366, 728)), ((1280, 1024), (1280, 900))],
+)
+def test_a_window_opens_no_larger_than_its_screen(
+    screen: tuple[int, int], size: tuple[int, int]
+) -> None:
+    assert first_size(QSize(*screen)) == QSize(*size)
 
 
 @pytest.mark.parametrize("size", SIZES)
