@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from inference.preprocess import InputPlan
 from inference.segmenter import Segmentation
-from navapp import volume_command
+from navapp import sweep_volume
 from navapp.channels import LatestSlot
 from navapp.config import ResultSettings, Settings, load_settings
 from navapp.demo import for_simulation, serve, write_simulation
@@ -188,10 +188,10 @@ def test_the_volume_of_a_session_is_that_of_the_command(
     assert "voxels of 2 mm from 24 images" in summary(result.report)
 
     grid = result.volume.grid
-    monkeypatch.setattr(volume_command, "enclosing_grid", lambda *of: grid)
-    plan = volume_command.parse_plan(2.0, interpolation, compounding, False, None)
+    monkeypatch.setattr(sweep_volume, "enclosing_grid", lambda *of: grid)
+    plan = sweep_volume.parse_plan(2.0, interpolation, compounding, False, None)
     out = tmp_path / "offline.mha"
-    offline = volume_command.make_volume(sweep, tmp_path, out, settings, plan)
+    offline = sweep_volume.make_volume(sweep, tmp_path, out, settings, plan)
     assert (offline.n_inserted, offline.frame) == (_N_IMAGES, "ct")
     assert out.read_bytes() == (tmp_path / "volume.mha").read_bytes()
     assert found["seen_fraction"] == offline.seen_fraction > 0.01
