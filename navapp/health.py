@@ -47,9 +47,11 @@ class Health:
 
     # -- what was noticed -------------------------------------------------------------------------
 
-    def note_link(self, server: str, sentence: str, *, is_up: bool) -> None:
-        """A connection came about, or was lost."""
+    def note_link(self, server: str, sentence: str, *, is_up: bool) -> bool:
+        """A connection came about, or was lost; True where that is news."""
+        is_news = self._links.get(server) != (sentence, is_up)
         self._links[server] = (sentence, is_up)
+        return is_news
 
     def note_misfit(self, sentence: str | None) -> None:
         """The newest image fits the calibration (None), or why it does not."""

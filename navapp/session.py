@@ -377,8 +377,8 @@ class Session:
         if is_up:
             self.poses.clear(server)
             self._streams.connected(time.perf_counter())
-        self._health.note_link(server, sentence, is_up=is_up)
-        logger.info("%s", sentence)
+        if self._health.note_link(server, sentence, is_up=is_up):
+            logger.info("%s", sentence)
 
     # -- threads ----------------------------------------------------------------------------------
 

@@ -375,7 +375,7 @@ class Client:
         is_new = self._reported != (state, detail)
         self._reported = (state, detail)
         if is_new:
-            _logger.info("%s", detail)
+            _logger.debug("%s", detail)  # whoever listens tells it
         if is_new or state is LinkState.UNREACHABLE:
             self._on_state(state, detail)
 

@@ -33,7 +33,8 @@ def health(watch):
 def test_before_and_without_a_connection(watch):
     health = Health(watch, Clocks(), None)
     assert health.running_state(0, 1.0) == (SessionState.CONNECTING, "not connected")
-    health.note_link("a:1", "a:1 refused", is_up=False)
+    assert health.note_link("a:1", "a:1 refused", is_up=False)
+    assert not health.note_link("a:1", "a:1 refused", is_up=False)
     assert health.running_state(0, 1.0) == (SessionState.CONNECTING, "a:1 refused")
     assert health.running_state(7, 1.0) == (SessionState.DEGRADED, "a:1 refused")
     assert health.tracking(PATH, "Probe", 1.0) == (False, "no connection")
