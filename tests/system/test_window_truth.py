@@ -17,6 +17,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
 from inference.postprocess import BoneLine
+from navapp.config import load_settings
 from navapp.desk.navigation import Plan
 from navapp.desk.session_folder import SessionFolder
 from navapp.errors import SessionError
@@ -28,6 +29,7 @@ from recon.simulator import SimulatedSweep
 from tests.support.desks import NO_LINE, RUNNING, MadeUpSession, Stage, grab, open_stage, pose, view
 from tests.support.networks import write_slow_network
 from tests.support.screens import running, wait_until
+from tracking.sequences.recording import Recording
 from tracking.transforms import apply, invert
 
 _HERE = Plan("Screw 1", np.array((0.0, 0.0, 7.0)))
@@ -386,6 +388,27 @@ def test_a_recording_that_ends_by_itself_is_heard_and_written_down(
     assert stage.sounds == ["loss"]
 
 
+def test_what_is_recorded_around_undo_clear_and_another_session_can_be_read(
+    qapp: QApplication, tmp_path: Path
+) -> None:
+    """And the settings are there from the first minute on: for after a crash."""
+    with running(tmp_path, loop=True) as (desk, window, _):
+        assert wait_until(lambda: desk.session.scene.n_voxels > 100)
+        first, folder = desk.session, desk.folder.path
+        assert load_settings(folder / "session.toml", {}).geometry.registration is not None
+        for name in ("record", "undo", "record", "record", "clear"):
+            window.book[name].trigger()
+            QTest.qWait(700)
+        window.dropped.emit(str(folder / "recording-001.mcap"))
+        assert wait_until(lambda: desk.session is not first, 30.0), desk.message
+        for number in (1, 2):
+            recording = Recording(folder / f"recording-00{number}.mcap")
+            assert recording.is_closed
+            assert len(recording.index.offset) > 10
+        assert wait_until(lambda: window.image_view.has_view)
+        assert window.image_view.picture.watermark.startswith("REPLAY")
+
+
 def test_the_session_that_runs_is_not_taken_for_one_that_crashed(
     qapp: QApplication, tmp_path: Path
 ) -> None:
@@ -409,6 +432,43 @@ def _box_text(stage: Stage) -> str:
 
 
 # -- hands and feet -------------------------------------------------------------------------------
+
+
+def test_every_setting_is_read_back_as_it_is(stage: Stage, tmp_path: Path) -> None:
+    drawer = stage.window.settings_drawer
+    settings = load_settings(
+        None,
+        {
+            "server": {"host": "10.0.0.7", "silence_timeout_s": 0, "tracking_period_ms": 20},
+            "more_servers": [{"host": "b", "reconnect": False}, {"port": 7}],
+            "streams": {"image": 'Im "x"', "reference": "R\\q"},
+            "matching": {"image_lag_s": -0.25, "max_pose_gap_s": 1e-7},
+            "model": {"path": 'a "b"/c.onnx', "provider": "cpu"},
+            "geometry": {"ct": ("a\\b.stl", 'c "d".stl'), "roi_px": (1, 2, 3, 4)},
+            "volume": {"live": True, "compounding": "latest"},
+            "window": {"keys": {"mark": "F7", "undo": "", "step": "\\", "plan": '"'}},
+        },
+    )
+    drawer.show_settings(settings)
+    assert drawer.problems.text() == ""
+    assert drawer.check() == settings
+    drawer.save_profile(tmp_path / "profile.toml")
+    assert load_settings(tmp_path / "profile.toml", {}) == settings
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ('{mark = "S"}', "S is the key of mark and of snapshot"),
+        ('{fly = "F5"}', "window.keys.fly is not an action"),
+    ],
+)
+def test_keys_are_checked_as_they_are_typed(stage: Stage, typed: str, said: str) -> None:
+    drawer = stage.window.settings_drawer
+    drawer.edits["window", "keys"].setText(typed)
+    assert drawer.edits["window", "keys"].property("is_wrong")
+    assert said in drawer.problems.text()
+    assert not drawer.apply_button.isEnabled()
 
 
 def test_a_pedal_that_repeats_presses_once(stage: Stage) -> None:
