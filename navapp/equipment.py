@@ -21,7 +21,10 @@ from tracking.calibration import (
     find_calibration,
     load_calibration,
     load_registration,
+    load_stylus,
 )
+from tracking.errors import CalibrationError
+from tracking.transforms import Matrix
 
 _CT_NAME = "CT_bone_model.stl"
 _ORIENTATION = "MF"  # of every image inside the program: readers and senders bring it into it
@@ -113,6 +116,14 @@ def load_probe_calibration(settings: Settings, sweep: Path | None) -> ProbeCalib
     ConfigError, CalibrationError : where there is none, or it cannot be used.
     """
     return load_calibration(settings.geometry.calibration or _nearest_calibration(sweep))
+
+
+def stylus_tip(equipment: Equipment) -> Matrix | None:
+    """T_stylus_tip, where the calibration's file holds one."""
+    try:
+        return load_stylus(equipment.calibration.source)
+    except CalibrationError:
+        return None
 
 
 def image_lag_s(settings: Settings, calibration: ProbeCalibration) -> float:

@@ -12,10 +12,8 @@ from pathlib import Path
 from navapp.desk.desk import Desk
 from navapp.desk.replay_server import ReplayServer
 from navapp.desk.session_folder import SessionFolder
+from navapp.equipment import stylus_tip
 from navapp.session import Session
-from tracking.calibration import load_stylus
-from tracking.errors import CalibrationError
-from tracking.transforms import Matrix
 
 # How often a session without a window looks at its clock and at Ctrl-C.
 _POLL_S = 0.1
@@ -94,7 +92,10 @@ def run(
             session.start()
             return Ran(_wait(session, deadline_s, interrupts), session, None)
         desk = Desk(
-            session, SessionFolder(window.folder), replay=window.replay, T_stylus_tip=_tip(session)
+            session,
+            SessionFolder(window.folder),
+            replay=window.replay,
+            T_stylus_tip=stylus_tip(session.equipment),
         )
         ending = _show(desk, session, window, deadline_s)
         last = desk.session
@@ -105,14 +106,6 @@ def run(
                 desk.session.stop()
             desk.close()
         session.stop()
-
-
-def _tip(session: Session) -> Matrix | None:
-    """The stylus's tip, where the calibration's file holds one."""
-    try:
-        return load_stylus(session.equipment.calibration.source)
-    except CalibrationError:
-        return None
 
 
 def _wait(session: Session, deadline_s: float, interrupts: Interrupts) -> Ending:

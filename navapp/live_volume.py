@@ -79,7 +79,8 @@ class LiveVolume:
         """Put the image of a sweep in, if there is time for it."""
         with self._lock:
             self._follow(generation)
-            if self._has_ended or sweep <= self._undone:
+            is_elsewhere = generation < self._generation  # placed before the scene was moved
+            if is_elsewhere or self._has_ended or sweep <= self._undone:
                 return
             begin_s = self._clock()
             if self._is_live and begin_s < self._rests_until_s:

@@ -19,11 +19,10 @@ from navapp.equipment import Equipment
 from navapp.latency import LatencyLog, Stage
 from navapp.live_volume import LiveVolume
 from navapp.matching import Match, PoseMatcher
-from navapp.scene import Scene
+from navapp.scene import Insertion, Scene
 from navapp.state import DropReason, LiveView
 from navapp.tally import Tally
 from tracking.messages import ImageFrame
-from tracking.transforms import Matrix
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +117,14 @@ class Pipeline:
         self, segmented: SegmentedFrame, line: BoneLine, match: Match, t_matched_s: float
     ) -> LiveView:
         frame = segmented.frame
+        if self._is_stale(frame):  # a network that is too slow: the window says so, and no point
+            return self._dropped(segmented, DropReason.STALE)
         A_target_pixel = match.T_target_probe @ self.equipment.calibration.A_probe_pixel
         inserted = self.scene.insert(
             line, A_target_pixel, match.target, frame.pixels.shape, frame.stamps.t_match_s
         )
         if inserted.sweep is None:
-            return self._dropped(segmented, DropReason.HELD, inserted.A_scene_pixel)
+            return self._dropped(segmented, DropReason.HELD, inserted)
         self.tally.points_left_out(len(segmented.line.points_px) - len(line.points_px))
         t_integrated_s = time.perf_counter()
         self.latency.add(Stage.RECONSTRUCT, t_matched_s, t_integrated_s)
@@ -133,7 +134,7 @@ class Pipeline:
             line=segmented.line,
             A_target_pixel=inserted.A_scene_pixel,
             dropped=None,
-            cloud=self.scene.drawn(),
+            cloud=inserted.cloud,
             t_integrated_s=t_integrated_s,
             sweep=inserted.sweep,
         )
@@ -147,15 +148,15 @@ class Pipeline:
         )
 
     def _dropped(
-        self, segmented: SegmentedFrame, reason: DropReason, A_scene_pixel: Matrix | None = None
+        self, segmented: SegmentedFrame, reason: DropReason, inserted: Insertion | None = None
     ) -> LiveView:
         self.tally.image_skipped(reason)
         return LiveView(
             frame=segmented.frame,
             line=segmented.line,
-            A_target_pixel=A_scene_pixel,
+            A_target_pixel=None if inserted is None else inserted.A_scene_pixel,
             dropped=reason,
-            cloud=self.scene.drawn(),
+            cloud=self.scene.drawn() if inserted is None else inserted.cloud,
             t_integrated_s=time.perf_counter(),
         )
 

@@ -18,8 +18,11 @@ import numpy as np
 import tomli_w
 from numpy.typing import NDArray
 
+from navapp.config import Settings
+from navapp.equipment import Equipment
 from navapp.errors import ConfigError, SessionError
 from navapp.latency import Stage
+from navapp.scene import Scene
 from navapp.session import Session
 from recon.back_projection import back_project
 from recon.coverage import seen_fraction
@@ -141,7 +144,8 @@ def write_results(result: Result, session: Session, folder: Path) -> None:
     text = json.dumps(result.report, indent=2, allow_nan=False)
     try:
         write_whole(folder / "report.json", text + "\n")
-        write_whole(folder / "session.toml", _session_toml(session))
+        settings = session_toml(session.settings, session.equipment, session.scene)
+        write_whole(folder / "session.toml", settings)
         cloud = folder / "cloud.ply"
         write_cloud_ply(cloud, result.cloud, session.scene.frame, result.distance_mm)
         if result.volume is not None and session.volume is not None:
@@ -351,18 +355,17 @@ def _git_commit() -> str | None:
     return done.stdout.strip()
 
 
-def _session_toml(session: Session) -> str:
+def session_toml(settings: Settings, equipment: Equipment, scene: Scene) -> str:
     """The effective configuration: every setting, defaults included, with the files it used."""
-    equipment = session.equipment
-    settings = session.settings.model_dump(mode="json", exclude_none=True)
-    settings["matching"]["image_lag_s"] = equipment.image_lag_s
-    settings["geometry"]["calibration"] = str(equipment.calibration.source.resolve())
-    settings["geometry"]["ct"] = [str(path.resolve()) for path in equipment.ct_paths]
-    settings["model"]["path"] = str(equipment.segmenter.session.path.resolve())
-    if equipment.registration is not None:
-        settings["geometry"]["registration"] = str(equipment.registration.source.resolve())
+    tree = settings.model_dump(mode="json", exclude_none=True)
+    tree["matching"]["image_lag_s"] = equipment.image_lag_s
+    tree["geometry"]["calibration"] = str(equipment.calibration.source.resolve())
+    tree["geometry"]["ct"] = [str(path.resolve()) for path in equipment.ct_paths]
+    tree["model"]["path"] = str(equipment.segmenter.session.path.resolve())
+    if scene.registration is not None:  # also one that was found on the way
+        tree["geometry"]["registration"] = str(scene.registration.source.resolve())
     header = "# Effective configuration of this session, in the form of `navapp run --config`.\n"
-    return header + tomli_w.dumps(settings)
+    return header + tomli_w.dumps(tree)
 
 
 def _without_nan(value: Any) -> Any:

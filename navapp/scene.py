@@ -28,11 +28,12 @@ _PLACED = 15  # numbers that say where an image was: 12 of its affine, width, he
 
 @dataclass(frozen=True, slots=True)
 class Insertion:
-    """What became of a line: where its image lies in the scene, and the sweep that its points
-    went into, None where insertion was off."""
+    """What became of a line: where its image lies in the scene, the sweep that its points went
+    into, None where insertion was off, and the cloud after it: all of one moment."""
 
     A_scene_pixel: Matrix
     sweep: int | None
+    cloud: DrawnCloud
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ class Scene:
             # Placed under the lock: a registration meanwhile would leave points where none are.
             A_scene_pixel, frame = self.place(A_target_pixel, target)
             if not self._is_inserting:
-                return Insertion(A_scene_pixel, None)
+                return Insertion(A_scene_pixel, None, self._drawn())
             points_mm = back_project(line.points_px, A_scene_pixel)
             towards_probe = _towards_probe(line, points_mm, A_scene_pixel)
             self._cloud.insert(
@@ -114,7 +115,7 @@ class Scene:
             self._frame = frame
             self._placed.extend(A_scene_pixel[:3].ravel())
             self._placed.extend((width, height, len(points_mm)))
-            return Insertion(A_scene_pixel, self._sweep)
+            return Insertion(A_scene_pixel, self._sweep, self._drawn())
 
     def place(self, A_target_pixel: Matrix, target: str) -> tuple[Matrix, str]:
         """A_scene_pixel of an image, and the scene's frame: "ct" or "reference"."""
@@ -172,11 +173,20 @@ class Scene:
         with self._lock:
             self._begin_anew()
 
-    def register(self, registration: Registration) -> None:
+    @property
+    def registration(self) -> Registration | None:
+        """What leads from the reference to CT, where that is not in the poses."""
+        return self._registration
+
+    def register(self, registration: Registration) -> Matrix:
         """From here on the scene is in CT space, and what was built elsewhere moves there.
 
         Every voxel moves as the one point that it holds; a later registration moves the scene
         again, from where the earlier one had put it.
+
+        Returns
+        -------
+        T_new_old of the scene, to move what lies elsewhere along.
         """
         with self._lock:
             T_ct_scene = registration.T_ct_reference
@@ -205,6 +215,7 @@ class Scene:
                 A_old[:, :3] = placed[:, :12].reshape(-1, 3, 4)
                 placed[:, :12] = (T_ct_scene @ A_old)[:, :3].reshape(-1, 12)
                 self._placed = array("d", placed.ravel())
+            return T_ct_scene
 
     def _begin_anew(self) -> None:
         self._cloud = PointCloud(self.voxel_size_mm)
@@ -250,7 +261,10 @@ class Scene:
     def drawn(self) -> DrawnCloud:
         """The cloud for drawing, all of it of one moment."""
         with self._lock:
-            return DrawnCloud(self.first_points_mm, self.undone, self._generation)
+            return self._drawn()
+
+    def _drawn(self) -> DrawnCloud:
+        return DrawnCloud(self.first_points_mm, self.undone, self._generation)
 
     @property
     def undone(self) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -152,7 +152,7 @@ class Session:
         self._stop = threading.Event()
         self._is_started = False
         self._last_image_s = float("-inf")
-        self._last_view: LiveView | None = None
+        self._shown: ImageFrame | None = None
         self._threads = [
             threading.Thread(target=self._receive, name="receive"),
             threading.Thread(target=self._infer, name="infer"),
@@ -234,12 +234,13 @@ class Session:
             self._fail(SessionError(f"did not end within {_JOIN_S:g} s: {', '.join(alive)}"))
 
     def note_shown(self, view: LiveView, t_shown_s: float) -> None:
-        """The window drew this view."""
-        if view.dropped is None:
+        """The window drew this view; drawn again, it is no later."""
+        if view.dropped is None and view.frame is not self._shown:
+            self._shown = view.frame
             self.latency.add(Stage.END_TO_END, view.frame.stamps.t_arrival_s, t_shown_s)
 
     def undo_sweep(self) -> int | None:
-        """Take the last sweep away and show it gone, also while no image comes.
+        """Take the last sweep away, from the cloud and from the volume.
 
         Returns
         -------
@@ -248,9 +249,6 @@ class Session:
         sweep = self.scene.undo_sweep()
         if sweep is not None and self.volume is not None:
             self.volume.undo(sweep)
-        view = self._last_view
-        if sweep is not None and view is not None and not self.finished.is_set():
-            self.views.put(replace(view, cloud=self.scene.drawn()))
         return sweep
 
     def status(self) -> SessionStatus:
@@ -424,7 +422,6 @@ class Session:
 
     def _publish(self, view: LiveView) -> None:
         self._health.note_result(view.dropped)
-        self._last_view = view
         if self.mode.is_live and not self.mode.has_window:
             self.note_shown(view, view.t_integrated_s)
         self.views.put(view)

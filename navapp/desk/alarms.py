@@ -12,9 +12,6 @@ from enum import Enum
 
 from navapp.state import DropReason, LiveView, SessionState, SessionStatus, ToolState
 
-# A result older than this no longer shows what the probe sees.
-STALE_AFTER_S = 1.0
-
 
 class AlarmKind(Enum):
     """The headline of each alarm."""
@@ -54,15 +51,17 @@ def judge(
     view: LiveView | None,
     view_age_s: float | None,
     tools: Sequence[ToolState],
+    max_age_s: float = 1.0,
 ) -> Alarm | None:
     """The one alarm that explains the others; None while the picture can be trusted.
 
     Parameters
     ----------
-    view, view_age_s : the newest view and how long ago it came; None before the first
+    view, view_age_s : the newest view and how long ago its image came; None before the first
     tools : the streams on the way of the probe's pose, the probe's own first
+    max_age_s : an older image no longer shows what the probe sees, and gives no points
     """
-    is_stale = view_age_s is not None and view_age_s > STALE_AFTER_S
+    is_stale = view_age_s is not None and view_age_s > max_age_s
     has_ended = is_stale and status.state is SessionState.IDLE
     if has_ended or status.state is SessionState.FAILED:
         return Alarm(AlarmKind.SESSION_ENDED, "" if has_ended else status.detail)
@@ -74,7 +73,8 @@ def judge(
         return Alarm(AlarmKind.NO_CONNECTION, f"for {view_age_s:.0f} s")
     if is_stale:
         # A rate would say "arriving" for a while after the last image, and at once after a pause.
-        is_slow = status.unanswered_s > 0.5 * STALE_AFTER_S
+        on_its_way_s = view.t_integrated_s - view.frame.stamps.t_arrival_s
+        is_slow = max(status.unanswered_s, on_its_way_s) > 0.5 * max_age_s
         kind = AlarmKind.MODEL_SLOW if is_slow else AlarmKind.NO_IMAGE
         what = "no result" if is_slow else "nothing"
         return Alarm(kind, f"{what} for {view_age_s:.0f} s")

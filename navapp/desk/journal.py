@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+
 from navapp.errors import SessionError
+from tracking.transforms import Matrix, apply
 
 FILE = "events.jsonl"
 
@@ -20,7 +23,7 @@ class Event:
 
     `t_image_s` is the stamp of the image on the screen, which places the event on the timeline of
     a recording; `replay_s` is the position of a recording that was being played; `place_mm` where
-    the image's centre was, in the frame of the cloud.
+    the image's centre was, in `frame`, that of the cloud at that time.
     """
 
     kind: str
@@ -30,6 +33,7 @@ class Event:
     place_mm: tuple[float, float, float] | None = None
     replay_s: float | None = None
     day_time: str = ""
+    frame: str = ""
 
 
 class Journal:
@@ -49,6 +53,7 @@ class Journal:
         t_image_s: float | None = None,
         place_mm: tuple[float, float, float] | None = None,
         replay_s: float | None = None,
+        frame: str = "",
     ) -> Event:
         """Write an event down.
 
@@ -58,12 +63,18 @@ class Journal:
         """
         t_s = time.perf_counter() - self._begin_s
         day_time = datetime.now(UTC).isoformat(timespec="milliseconds")
-        event = Event(kind, round(t_s, 3), text, t_image_s, place_mm, replay_s, day_time)
+        event = Event(kind, round(t_s, 3), text, t_image_s, place_mm, replay_s, day_time, frame)
         with self._lock:
             self._events.append(event)
             if self._path is not None:
                 self._append(event, self._path)
         return event
+
+    def move(self, T_new_old: Matrix, frame: str) -> None:
+        """The scene went to another frame: so do the places, but for those in the file, whose
+        lines name the frame of their time."""
+        with self._lock:
+            self._events = [_moved(event, T_new_old, frame) for event in self._events]
 
     @property
     def events(self) -> tuple[Event, ...]:
@@ -81,6 +92,14 @@ class Journal:
                 file.write(json.dumps(asdict(event)) + "\n")
         except OSError as error:
             raise SessionError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def _moved(event: Event, T_new_old: Matrix, frame: str) -> Event:
+    if event.place_mm is None:
+        return event
+    x, y, z = apply(T_new_old, np.array((event.place_mm,)))[0]
+    place_mm = round(float(x), 3), round(float(y), 3), round(float(z), 3)
+    return replace(event, place_mm=place_mm, frame=frame)
 
 
 def read_events(folder: Path) -> tuple[Event, ...]:

@@ -58,7 +58,7 @@ class LiveSession(Protocol):
         """Every stream that came."""
 
     def undo_sweep(self) -> int | None:
-        """Take the last sweep away and show it gone; its number, None where there is none."""
+        """Take the last sweep away; its number, None where there is none."""
 
     def newest_pose(self, tool: str) -> Matrix | None:
         """T_scene_tool as last seen; None where it is not."""

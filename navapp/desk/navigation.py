@@ -16,6 +16,7 @@ from tracking.transforms import Matrix
 
 Array = NDArray[np.float64]
 
+IMAGE_PLANE = "image plane"
 _SHORTEST_LINE_MM = 1.0
 
 
@@ -83,7 +84,7 @@ def guide_plane(plan: Plan, A_ct_pixel: Matrix) -> Guidance:
     angle_rad = None
     if line is not None:
         angle_rad = math.asin(min(1.0, abs(float(normal @ line))))
-    return Guidance("image plane", abs(float(to_target_mm @ normal)), depth_mm, None, angle_rad)
+    return Guidance(IMAGE_PLANE, abs(float(to_target_mm @ normal)), depth_mm, None, angle_rad)
 
 
 def pixel_of(plan: Plan, A_ct_pixel: Matrix) -> tuple[float, float]:

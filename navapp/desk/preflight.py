@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 
@@ -105,5 +106,7 @@ def _model(facts: Facts) -> Check:
 
 
 def _disk(facts: Facts) -> Check:
+    if math.isnan(facts.free_gb):
+        return Check("disk", Verdict.LOOK, "the session's folder is gone")
     verdict = Verdict.LOOK if facts.free_gb < _LOW_DISK_GB else Verdict.OK
     return Check("disk", verdict, f"{facts.free_gb:.0f} GB free")

@@ -35,12 +35,14 @@ class Landmark:
 class Registering:
     """The steps towards a registration; one thread works with it.
 
-    `start` is what the landmarks give, `refined` what the surface makes of it.
+    `start` is what the landmarks give, `refined` what the surface makes of it; `chosen` is the
+    landmark that is to be found, or found again, out of turn.
     """
 
     landmarks: list[Landmark] = field(default_factory=list)
     start: LandmarkFit | None = None
     refined: RegistrationResult | None = None
+    chosen: int | None = None
 
     def add(self, name: str, ct_mm: Array) -> None:
         """Another landmark of the CT, to be found on the patient."""
@@ -50,18 +52,35 @@ class Registering:
     def find(self, k: int, reference_mm: Array) -> None:
         """The k-th landmark was touched, or picked, at this place of the patient."""
         self.landmarks[k] = replace(self.landmarks[k], reference_mm=reference_mm)
+        self.chosen = None
         self._forget()
+
+    def choose(self, k: int | None) -> None:
+        """Find the k-th landmark next; it stays where it was found until then. None: in turn."""
+        self.chosen = k
+
+    def choose_next(self) -> None:
+        """Choose the landmark after the chosen one; after the last one none."""
+        k = 0 if self.chosen is None else self.chosen + 1
+        self.chosen = k if k < len(self.landmarks) else None
 
     def remove(self, k: int) -> None:
         """Forget the k-th landmark."""
         del self.landmarks[k]
+        self.chosen = None
         self._forget()
 
     @property
     def next_to_find(self) -> int | None:
-        """The first landmark that was not yet found on the patient."""
+        """The chosen landmark, else the first that was not yet found on the patient."""
+        if self.chosen is not None:
+            return self.chosen
         unfound = (k for k, mark in enumerate(self.landmarks) if mark.reference_mm is None)
         return next(unfound, None)
+
+    def begun_anew(self) -> Registering:
+        """The same landmarks of the CT, none of them found yet."""
+        return Registering([replace(mark, reference_mm=None) for mark in self.landmarks])
 
     @property
     def n_found(self) -> int:
@@ -90,10 +109,13 @@ class Registering:
         ------
         ConfigError, ReconError : no start, too few points, or no registration.
         """
-        if self.start is None:
+        start = self.start
+        if start is None:
             raise ConfigError("the surface needs a start: fit the landmarks first")
-        self.refined = register_cloud(points_reference_mm, surface, self.start.T_target_source)
-        return self.refined
+        refined = register_cloud(points_reference_mm, surface, start.T_target_source)
+        if self.start is start:  # else the landmarks are others by now
+            self.refined = refined
+        return refined
 
     @property
     def T_ct_reference(self) -> Matrix | None:

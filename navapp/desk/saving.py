@@ -88,10 +88,10 @@ def _volume(take: Path, job: SaveJob) -> Path:
 
 def _with_files(session: Session) -> Settings:
     """The settings, with the files that the session found for itself."""
-    settings, equipment = session.settings, session.equipment
+    settings, registration = session.settings, session.scene.registration
     found = {
-        "calibration": equipment.calibration.source,
-        "registration": None if equipment.registration is None else equipment.registration.source,
+        "calibration": session.equipment.calibration.source,
+        "registration": None if registration is None else registration.source,
     }
     geometry = settings.geometry.model_copy(update=found)
     return settings.model_copy(update={"geometry": geometry})

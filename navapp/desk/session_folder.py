@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +12,8 @@ from typing import Any
 
 from navapp.errors import ConfigError, SessionError
 from tracking.whole_files import write_whole
+
+_log = logging.getLogger(__name__)
 
 _STATE_FILE = "session.json"
 _OPEN, _CLOSED = "open", "closed"
@@ -52,8 +55,11 @@ class SessionFolder:
         self._write(_OPEN)
 
     def close(self) -> None:
-        """Mark it as closed in order."""
-        self._write(_CLOSED)
+        """Mark it as closed in order; a disk that is full keeps nobody from ending a session."""
+        try:
+            self._write(_CLOSED)
+        except SessionError as error:
+            _log.warning("%s", error)
 
     def next_name(self, stem: str, suffix: str) -> Path:
         """`stem-001.suffix`, or the first number that no file has yet."""
@@ -95,9 +101,12 @@ def saved_sessions(root: Path) -> tuple[SavedSession, ...]:
     return tuple(sorted(sessions, key=lambda session: session.begun, reverse=True))
 
 
-def crashed_session(root: Path) -> SavedSession | None:
-    """The newest session of `root`, where its process is gone and did not close it."""
+def crashed_session(root: Path, running: Path | None = None) -> SavedSession | None:
+    """The newest session of `root`, where its process is gone and did not close it; not the one
+    that is running."""
     for session in saved_sessions(root):
+        if running is not None and session.folder.resolve() == running.resolve():
+            continue
         fields = _fields(session.folder)
         if fields is None or session.is_closed or _is_alive(fields.get("pid")):
             continue

@@ -10,26 +10,30 @@ from pathlib import Path
 
 from inference.errors import InferenceError
 from navapp.config import ServerSettings, Settings
-from navapp.desk.replay_server import ReplayServer
+from navapp.desk.replay_server import ReplayServer, visible_spans_s
 from navapp.desk.session_folder import SessionFolder
-from navapp.equipment import load_equipment
+from navapp.equipment import load_equipment, stylus_tip
 from navapp.errors import NavappError
 from navapp.feeds import LiveFeed
 from navapp.session import Session, SessionMode
 from recon.errors import ReconError
 from tracking.errors import TrackingError
 from tracking.sequences import open_sweep
+from tracking.transforms import Matrix
 
 _EXPECTED = (NavappError, InferenceError, ReconError, TrackingError, OSError)
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A session that is ready to begin, with what belongs to it."""
+    """A session that is ready to begin, with what belongs to it; `visible_s` is when the tools of
+    the recording were seen."""
 
     session: Session
     folder: SessionFolder
     replay: ReplayServer | None
+    T_stylus_tip: Matrix | None = None
+    visible_s: tuple[tuple[float, float], ...] = ()
 
     def close(self) -> None:
         """It is not wanted any more."""
@@ -129,4 +133,5 @@ def _built(settings: Settings, sweep: Path | None, root: Path) -> Started:
     )
     session = Session(settings, equipment, feed, SessionMode(is_live=True, has_window=True))
     session.warm_up()
-    return Started(session, folder, replay)
+    visible_s = () if opened is None else visible_spans_s(opened)
+    return Started(session, folder, replay, stylus_tip(equipment), visible_s)

@@ -24,13 +24,14 @@ class SurfaceState:
     """One look: `median_mm` over the cloud (NaN without), `seen_fraction` of the surface's area.
 
     `vertex_views` (V,) is how many images saw each vertex; `vertex_distance_mm` (V,) float32 the
-    mean distance of the points around it, NaN where there are none.
+    mean distance of the points around it, NaN where there are none. `is_complete`: no point waits.
     """
 
     median_mm: float
     seen_fraction: float
     vertex_views: NDArray[np.int32]
     vertex_distance_mm: NDArray[np.float32]
+    is_complete: bool = True
 
 
 class SurfaceWatch:
@@ -55,7 +56,11 @@ class SurfaceWatch:
         mean_mm = np.full(len(self._counts), np.nan, dtype=np.float32)
         mean_mm[is_known] = self._sums_mm[is_known] / self._counts[is_known]
         return SurfaceState(
-            _median(distances_mm), coverage.seen_fraction(), coverage.vertex_views(), mean_mm
+            _median(distances_mm),
+            coverage.seen_fraction(),
+            coverage.vertex_views(),
+            mean_mm,
+            self._n_done >= len(distances_mm),
         )
 
     def _begin_anew(self) -> None:

@@ -39,6 +39,8 @@ class KeySheet(QDialog):
 
     def __init__(self, parent: QWidget, specs: Mapping[str, ActionSpec]) -> None:
         super().__init__(parent)
+        # A tool: the keys that it shows work on while it is in front.
+        self.setWindowFlag(Qt.WindowType.Tool)
         self.setWindowTitle("Keys")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         layout = QVBoxLayout(self)

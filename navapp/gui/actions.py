@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -13,7 +14,8 @@ from navapp.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class ActionSpec:
-    """`name` is what settings call it. `needs_hold`: destructive, the key is held for a second."""
+    """`name` is what settings call it. `needs_hold`: destructive, the key is held for a second.
+    `rests`: for a foot, which presses once where a pedal that bounces or repeats sends many."""
 
     name: str
     text: str
@@ -21,15 +23,19 @@ class ActionSpec:
     menu: str
     needs_hold: bool = False
     is_checkable: bool = False
+    rests: bool = False
 
+
+# A press so soon after the last one of the same action is no press of its own.
+REST_S = 0.15
 
 ACTIONS: tuple[ActionSpec, ...] = (
-    ActionSpec("record", "Record", "F9", "Session", is_checkable=True),
-    ActionSpec("freeze", "Freeze", "Space", "Session", is_checkable=True),
-    ActionSpec("insert", "Insert points", "I", "Session", is_checkable=True),
-    ActionSpec("mark", "Mark", "M", "Session"),
-    ActionSpec("snapshot", "Snapshot", "S", "Session"),
-    ActionSpec("undo", "Undo sweep", "Ctrl+Z", "Session"),
+    ActionSpec("record", "Record", "F9", "Session", is_checkable=True, rests=True),
+    ActionSpec("freeze", "Freeze", "Space", "Session", is_checkable=True, rests=True),
+    ActionSpec("insert", "Insert points", "I", "Session", is_checkable=True, rests=True),
+    ActionSpec("mark", "Mark", "M", "Session", rests=True),
+    ActionSpec("snapshot", "Snapshot", "S", "Session", rests=True),
+    ActionSpec("undo", "Undo sweep", "Ctrl+Z", "Session", rests=True),
     ActionSpec("clear", "Clear", "Delete", "Session", needs_hold=True),
     ActionSpec("save", "Save everything", "Ctrl+S", "Session"),
     ActionSpec("save_all", "Save with mesh and volume", "Ctrl+Shift+S", "Session"),
@@ -62,6 +68,8 @@ ACTIONS: tuple[ActionSpec, ...] = (
     ActionSpec("faster", "Faster", "+", "Replay"),
     ActionSpec("loop", "Loop", "L", "Replay", is_checkable=True),
     ActionSpec("touch", "Take landmark", "T", "Register"),
+    ActionSpec("choose", "Choose landmark", "N", "Register"),
+    ActionSpec("remove", "Remove landmark", "Ctrl+Backspace", "Register"),
     ActionSpec("fit_landmarks", "Fit landmarks", "Ctrl+L", "Register"),
     ActionSpec("refine", "Refine with the surface", "Ctrl+R", "Register"),
     ActionSpec("accept", "Accept registration", "Ctrl+Return", "Register"),
@@ -109,7 +117,13 @@ class ActionBook:
     Actions that need a hold have no shortcut: `HoldKeys` watches their key.
     """
 
-    def __init__(self, owner: QWidget, specs: tuple[ActionSpec, ...] = ACTIONS) -> None:
+    def __init__(
+        self,
+        owner: QWidget,
+        specs: tuple[ActionSpec, ...] = ACTIONS,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._clock = clock
         self.specs = {spec.name: spec for spec in specs}
         self._actions: dict[str, QAction] = {}
         for spec in specs:
@@ -132,12 +146,16 @@ class ActionBook:
         KeyError : naming an action that nothing was said about.
         """
         for name, action in self._actions.items():
-            action.triggered.connect(_without_state(do[name]))
+            run = _rested(do[name], self._clock) if self.specs[name].rests else do[name]
+            action.triggered.connect(_without_state(run))
 
     def menus(self) -> dict[str, list[QAction]]:
-        """The actions by menu, in the order of the table."""
+        """The actions by menu, in the order of the table; without those that need a hold, which
+        a click on a menu cannot give."""
         result: dict[str, list[QAction]] = {}
         for name, spec in self.specs.items():
+            if spec.needs_hold:
+                continue
             result.setdefault(spec.menu, []).append(self._actions[name])
         return result
 
@@ -145,6 +163,18 @@ class ActionBook:
         """Let a checkable action show the state of what it switches."""
         if self._actions[name].isChecked() != is_on:
             self._actions[name].setChecked(is_on)
+
+
+def _rested(do: Callable[[], object], clock: Callable[[], float]) -> Callable[[], None]:
+    last_s = -float("inf")
+
+    def run() -> None:
+        nonlocal last_s
+        before_s, last_s = last_s, clock()
+        if last_s - before_s >= REST_S:
+            do()
+
+    return run
 
 
 def _without_state(do: Callable[[], object]) -> Callable[[bool], None]:

@@ -72,7 +72,8 @@ def open_window(
     The desk and its session go on when the window is closed, and another may be opened on them.
     """
     settings = desk.session.settings
-    window = MainWindow(title, desk.session.spacing_mm, remapped(settings.window.keys))
+    specs = remapped(settings.window.keys)
+    window = MainWindow(title, desk.session.spacing_mm, specs, clock)
     display = Display(opacity=settings.window.overlay_percent / 100.0)
 
     def show_settings(settings: Settings) -> None:
@@ -81,11 +82,12 @@ def open_window(
 
     def taken_over() -> None:
         window.review_page.forget()
-        window.scene_view.set_surface(None)
+        window.image_view.forget()
+        window.scene_view.forget()
 
     def set_plan(plan: Plan | None) -> None:
         desk.plan = plan
-        window.scene_view.show_plan(plan)
+        desk.message = "no target" if plan is None else f"target: {plan.name}"
 
     def ask_to_begin_or_begin() -> None:
         if not saving.n_unsaved:
@@ -109,13 +111,18 @@ def open_window(
     )
     saving = SavingJobs(desk)
     commands = Commands(desk, window, display, opening, saving)
-    sound = beep or (beep_aloud if settings.window.has_sound else beep_never)
+
+    def sound(what: str) -> None:
+        if beep is not None:
+            beep(what)
+        elif desk.session.settings.window.has_sound:
+            beep_aloud()
+
     bridge = Bridge(
         desk, window, display, commands, opening, beep=sound, after_tick=after_tick, clock=clock
     )
     for close in (bridge.stop, opening.close, saving.close):
         window.closing.connect(close)
-    window.scene_view.show_plan(desk.plan)
     if settings.window.is_full_screen:
         window.showFullScreen()
     else:
@@ -126,13 +133,9 @@ def open_window(
     return window, bridge
 
 
-def beep_aloud(what: str) -> None:
+def beep_aloud() -> None:
     """The system's sound; the words are on the screen."""
     QApplication.beep()
-
-
-def beep_never(what: str) -> None:
-    """Sounds are switched off."""
 
 
 def _offer_crashed(window: MainWindow, opening: Opening) -> None:

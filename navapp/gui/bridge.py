@@ -60,9 +60,12 @@ class Bridge(QObject):
         self._history = History()
         self._plots: dict[str, HistoryDialog] = {}
         self._t_status_s = self._t_sweeps_s = -float("inf")
+        self._take_problem: str | None = None
         self._hidden: tuple[object, np.ndarray] | None = None
         self.facts: Facts | None = None
         self.work_s: deque[float] = deque(maxlen=_KEPT_TICKS)
+        if desk.view is not None:  # of a session that ran before the window
+            self._show_view(desk.view)
         window.image_view.on_painted = lambda view: desk.session.note_shown(view, clock())
         window.status_row.clicked.connect(self._show_plot)
         self._timer = QTimer(self)
@@ -83,8 +86,7 @@ class Bridge(QObject):
         window = self._window
         view = self._desk.next_view()
         if view is not None:
-            window.image_view.show_view(view, self._desk.session.spacing_mm)
-            window.scene_view.show_view(self._without_hidden(view))
+            self._show_view(view)
         window.image_view.show_outline(self._desk.outline)
         window.scene_view.refresh(now_s)
         if now_s - self._t_status_s >= _STATUS_PERIOD_S:
@@ -94,6 +96,10 @@ class Bridge(QObject):
         self.work_s.append(time.thread_time() - cpu_start_s + paint_s)
         if self._after_tick is not None:
             self._after_tick()
+
+    def _show_view(self, view: LiveView) -> None:
+        self._window.image_view.show_view(view, self._desk.session.spacing_mm)
+        self._window.scene_view.show_view(self._without_hidden(view))
 
     def _show_facts(self, facts: Facts, now_s: float) -> None:
         self.facts = facts
@@ -124,11 +130,15 @@ class Bridge(QObject):
         self._window.scene_view.set_stale(facts.alarm is not None)
         self._window.show_border(picture.level if picture.banner else None)
         sound = self._bell.sound_for(facts.alarm, now_s)
+        if facts.take.problem != self._take_problem:
+            self._take_problem = facts.take.problem
+            sound = sound or ("loss" if self._take_problem is not None else None)
         if sound is not None:
             self._beep(sound)
 
     def _show_scene(self, facts: Facts) -> None:
         scene = self._window.scene_view
+        scene.show_plan(self._desk.plan if facts.status.frame == "ct" else None)
         scene.set_frame("ct" if scene.is_surface_alone else facts.status.frame)
         scene.show_surface_state(facts.surface)
         scene.show_stylus(self._desk.tip())
@@ -148,7 +158,7 @@ class Bridge(QObject):
             window.prepare_page.show_facts(facts, self._desk.session.equipment)
         elif window.step is Step.REVIEW:
             window.review_page.show_facts(facts)
-            window.review_page.show_marks(self._desk.journal.events)
+            window.review_page.show_marks(self._desk.journal.events, self._opening.events)
             if now_s - self._t_sweeps_s >= _SWEEPS_PERIOD_S:
                 self._t_sweeps_s = now_s
                 counts = self._desk.session.scene.sweep_counts()
@@ -159,14 +169,12 @@ class Bridge(QObject):
         server = self._desk.replay
         if replay is None or server is None:
             return
-        old = self._opening.events
-        content = content_of(
-            replay.duration_s,
-            self._opening.visible_s,
-            old or self._desk.journal.events,
-            server.sweep.span_s[0] if old else None,
-            replay.position_s,
-        )
+        duration_s, old = replay.duration_s, self._opening.events
+        visible_s, now = self._opening.visible_s, self._desk.journal.events
+        content = content_of(duration_s, visible_s, now, None, replay.position_s)
+        if old:  # its sweeps, and the marks of both
+            then = content_of(duration_s, visible_s, old, server.sweep.span_s[0], duration_s)
+            content = replace(then, marks_s=(*then.marks_s, *content.marks_s))
         self._window.replay_bar.timeline.show_content(content)
 
     def _without_hidden(self, view: LiveView) -> LiveView:

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PySide6.QtWidgets import QFileDialog
 
 from navapp.config import Settings, changed_settings
@@ -147,14 +146,10 @@ class Commands:
             self._set_plan(load_plan(Path(path)))
 
     def _target_here(self) -> None:
-        centre_mm = self._desk.image_centre_mm()
-        if centre_mm is None:
-            raise ConfigError("there is no image with a pose to set the target in")
-        self._set_plan(Plan("target", np.array(centre_mm)))
+        self._set_plan(self._desk.target_here())
 
     def _set_plan(self, plan: Plan | None) -> None:
         self._desk.plan = plan
-        self._window.scene_view.show_plan(plan)
         self._desk.message = "no target" if plan is None else f"target: {plan.name}"
 
     # -- view -------------------------------------------------------------------------------------

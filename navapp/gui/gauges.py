@@ -10,11 +10,13 @@ from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QWidget
 
 from navapp.desk.facts import Facts
+from navapp.desk.navigation import IMAGE_PLANE
 from navapp.gui import style
 from navapp.gui.doors import reports_errors
 from navapp.gui.readings import DASH, number
 from navapp.gui.style import TEXT
 from navapp.gui.tile import PADDING_PX, paint_heading, paint_text, tile_painter
+from navapp.insertion import Hold
 from navapp.state import VolumeState
 from recon.scan_speed import Pace, ScanSpeed
 
@@ -182,6 +184,19 @@ def guidance_texts(facts: Facts) -> tuple[tuple[str, str], ...]:
     return tuple(texts)
 
 
+def guidance_title(facts: Facts) -> str:
+    """From what to what the numbers lead, and whether that is held."""
+    pointer = "nothing in sight" if facts.guidance is None else facts.guidance.pointer
+    held = facts.standstill or ("frozen" if Hold.FROZEN in facts.holds else "")
+    return f"{facts.plan_name} from {held if _is_held(facts) else ''} {pointer}".replace("  ", " ")
+
+
+def _is_held(facts: Facts) -> bool:
+    """Whether the numbers are those of an image that is held."""
+    is_still = bool(facts.standstill) or Hold.FROZEN in facts.holds
+    return is_still and facts.guidance is not None and facts.guidance.pointer == IMAGE_PLANE
+
+
 class GuidanceRow(QWidget):
     """Distance, depth and angle to the plan, readable from two metres; hidden without a plan."""
 
@@ -190,18 +205,18 @@ class GuidanceRow(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.is_wanted = True
-        self._title = ""
+        self.title = ""
+        self.is_held = False
         self.texts: tuple[tuple[str, str], ...] = ()
         self.hide()
 
     def show_facts(self, facts: Facts) -> None:
         """Follow the pointer."""
         self.setVisible(bool(facts.plan_name) and self.is_wanted)
-        pointer = "nothing in sight" if facts.guidance is None else facts.guidance.pointer
-        title = f"{facts.plan_name} from {pointer}"
         texts = guidance_texts(facts) if facts.plan_name else ()
-        if (title, texts) != (self._title, self.texts):
-            self._title, self.texts = title, texts
+        state = guidance_title(facts), texts, _is_held(facts)
+        if state != (self.title, self.texts, self.is_held):
+            self.title, self.texts, self.is_held = state
             self.update()
 
     @reports_errors
@@ -212,10 +227,11 @@ class GuidanceRow(QWidget):
             size_px = _huge_px(width)
             for k, (caption, value) in enumerate(self.texts):
                 left = inside.left() + k * width
-                title = self._title if k == len(self.texts) - 1 else ""
+                title = self.title if k == len(self.texts) - 1 else ""
                 paint_heading(painter, QRectF(left, 5.0, width, 26.0), caption, title)
                 painter.setFont(style.font(size_px, is_bold=True))
-                paint_text(painter, QRectF(left, 30.0, width, 72.0), value, TEXT)
+                colour = style.MUTED if self.is_held else TEXT
+                paint_text(painter, QRectF(left, 30.0, width, 72.0), value, colour)
 
 
 def _huge_px(width: float) -> int:

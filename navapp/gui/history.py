@@ -85,6 +85,8 @@ class HistoryDialog(QDialog):
 
     def __init__(self, parent: QWidget, caption: str, history: History) -> None:
         super().__init__(parent)
+        # A tool: the keys of the actions, and so a pedal, work on while it is in front.
+        self.setWindowFlag(Qt.WindowType.Tool)
         self.setWindowTitle(f"{caption.capitalize()}: the last minute")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.resize(720, 420)

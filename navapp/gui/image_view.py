@@ -95,6 +95,12 @@ class ImageView(QWidget):
         self._is_painted = False
         self.update()
 
+    def forget(self) -> None:
+        """Another session begins: what is on the screen is none of its images."""
+        self._view, self._image, self._line = None, QImage(), QPainterPath()
+        self.show_outline(None)
+        self.update()
+
     def show_outline(self, outline: Outline | None) -> None:
         """The section of the CT surface with an image, once it is known."""
         if outline is self._outline_of:

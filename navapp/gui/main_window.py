@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import (
@@ -60,12 +61,13 @@ class MainWindow(QMainWindow):
         title: str,
         spacing_mm: tuple[float, float],
         specs: tuple[ActionSpec, ...] = ACTIONS,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         super().__init__()
         self.setWindowTitle(title)
         self.setAcceptDrops(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.book = ActionBook(self, specs)
+        self.book = ActionBook(self, specs, clock)
         self.step_bar = StepBar(self.book)
         self.status_row = StatusRow()
         self.image_view = ImageView(spacing_mm)
@@ -149,7 +151,8 @@ class MainWindow(QMainWindow):
 
     def dropEvent(self, event: QDropEvent) -> None:
         for url in event.mimeData().urls():
-            self.dropped.emit(url.toLocalFile())
+            if url.isLocalFile():
+                self.dropped.emit(url.toLocalFile())
 
     def _rescale(self) -> None:
         """All sizes follow the window's."""

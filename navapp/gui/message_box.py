@@ -49,9 +49,13 @@ def offer_crashed(parent: QWidget, saved: SavedSession) -> QMessageBox:
     box = QMessageBox(
         QMessageBox.Icon.NoIcon,
         "A session was not closed",
-        f"<p>{saved.line}</p><p>{saved.folder}</p><p>Open it for review?</p>",
-        QMessageBox.StandardButton.Open | QMessageBox.StandardButton.Discard,
-        parent,
+        f"<p>{saved.line}</p><p>{saved.folder}</p>"
+        "<p>Open it for review? It stays in the list of Review in any case.</p>",
+        parent=parent,
     )
+    box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    box.addButton("Open", QMessageBox.ButtonRole.AcceptRole)
+    later = box.addButton("Not now", QMessageBox.ButtonRole.RejectRole)
+    box.setDefaultButton(later)  # a pedal that sends a key changes nothing
     box.open()
     return box

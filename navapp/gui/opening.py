@@ -15,7 +15,8 @@ from navapp.desk.registering import load_landmarks
 from navapp.desk.replay_server import visible_spans_s
 from navapp.desk.session_folder import SavedSession, crashed_session, read_session, saved_sessions
 from navapp.desk.starter import Started, Starter
-from navapp.errors import ConfigError
+from navapp.errors import ConfigError, SessionError
+from navapp.gui.words import counted
 from navapp.session import Session
 from recon.mesh_io import read_mesh
 from tracking.calibration import load_registration
@@ -48,6 +49,7 @@ class Opening:
         self.root = root
         self.problem = ""
         self.events: tuple[Event, ...] = ()  # of the session that is replayed
+        self._next_events: tuple[Event, ...] = ()  # of the one that is being loaded
         self.visible_s: tuple[tuple[float, float], ...] = ()
         if desk.replay is not None:
             self.visible_s = visible_spans_s(desk.replay.sweep)
@@ -71,7 +73,8 @@ class Opening:
 
     def connect(self, settings: Settings, check: Callable[[], object] | None = None) -> None:
         """Begin a live session with these settings; what `check` raises is told before all else."""
-        self.problem, self.events, self.visible_s = "", (), ()
+        self._refuse_while_busy()
+        self.problem, self._next_events = "", ()
         self._starter.live(settings, check)
 
     def open(self, path: Path) -> None:
@@ -90,7 +93,7 @@ class Opening:
         elif path.name in ("report.json", "session.json", "events.jsonl"):
             self._open_session(path.parent)
         elif path.is_dir() or suffix in _SWEEPS:
-            self._replay(self.settings, path, ())
+            self._replay(self.settings, path, read_events(path.parent))
         elif suffix == ".onnx":
             self._use_model(path)
         elif suffix in _SURFACES:
@@ -138,7 +141,7 @@ class Opening:
 
     def crashed(self) -> SavedSession | None:
         """What a crash left in the folders beside this session's."""
-        return crashed_session(self.root)
+        return crashed_session(self.root, self._desk.folder.path)
 
     def close(self) -> None:
         """Wait for what is under way."""
@@ -167,16 +170,26 @@ class Opening:
         self._replay(settings, saved.recordings[-1], read_events(folder))
 
     def _replay(self, settings: Settings, sweep: Path, events: tuple[Event, ...]) -> None:
-        self.events = events
+        self._refuse_while_busy()
+        self._next_events = events
         self._starter.replay(settings, sweep)
 
+    def _refuse_while_busy(self) -> None:
+        if self._starter.is_busy:
+            raise ConfigError("a session is being loaded: wait for it, and open this then")
+
     def _open_toml(self, path: Path) -> None:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
         if "[plan]" in text:
             self._on_plan(load_plan(path))
         elif "[[landmark]]" in text:
-            for name, ct_mm in load_landmarks(path):
+            landmarks = load_landmarks(path)
+            for name, ct_mm in landmarks:
                 self._desk.registering.add(name, ct_mm)
+            self._desk.message = f"{counted(len(landmarks), 'landmark')} of {path.name}"
         elif "[registration]" in text and "[probe]" not in text:
             self.connect(
                 _changed(self.settings, "geometry", registration=path),
@@ -189,9 +202,15 @@ class Opening:
 
     def _take_over(self, started: Started) -> None:
         old = self._desk.session
-        self._desk.take_over(started.session, started.folder, started.replay)
-        if started.replay is not None:
-            self.visible_s = visible_spans_s(started.replay.sweep)
+        try:
+            self._desk.take_over(
+                started.session, started.folder, started.replay, started.T_stylus_tip
+            )
+        except SessionError as error:
+            started.close()
+            self.problem = self._desk.message = str(error)
+            return
+        self.events, self.visible_s = self._next_events, started.visible_s
         if isinstance(old, Session):  # a network that takes its time may end in the background
             thread = threading.Thread(target=old.stop, name="stop session")
             thread.start()

@@ -37,11 +37,16 @@ class Panel(QWidget):
         self.column.setContentsMargins(4, 4, 4, 4)
         self.column.setSpacing(style.GAP_PX)
 
-    def add_buttons(self, *actions: QAction) -> dict[str, QPushButton]:
-        """A row of equal buttons for actions, each with its key; by the action's text."""
+    def add_buttons(
+        self, *actions: QAction, first: QPushButton | None = None
+    ) -> dict[str, QPushButton]:
+        """A row of equal buttons for actions, each with its key; by the action's text. `first`
+        stands before them."""
         row = QHBoxLayout()
         row.setSpacing(style.GAP_PX)
         buttons = {}
+        if first is not None:
+            row.addWidget(first, 1)
         for action in actions:
             key = action.shortcut().toString()
             button = QPushButton(f"{action.text()}  {key}".strip())

@@ -46,7 +46,8 @@ def picture_of(facts: Facts, display: Display, view: LiveView | None, plan: Plan
     text, level = banner(facts)
     target_px, target_text = None, ""
     A_ct_pixel = None if view is None else view.A_target_pixel
-    if plan is not None and A_ct_pixel is not None and facts.status.frame == "ct":
+    is_placed = facts.alarm is None and facts.status.frame == "ct"
+    if plan is not None and A_ct_pixel is not None and is_placed:
         target_px = pixel_of(plan, A_ct_pixel)
         target_text = f"{guide_plane(plan, A_ct_pixel).distance_mm:.1f} mm off plane"
     return Picture(

@@ -163,12 +163,14 @@ def _recording(facts: Facts) -> Reading:
     take = facts.take
     free_gb = facts.free_gb
     disk = f"{free_gb:.0f} GB" if not free_gb >= 1000.0 else f"{free_gb / 1000.0:.1f} TB"
+    if math.isnan(free_gb):
+        disk = "no disk"
     if take.problem is not None:
         return Reading("failed", Level.PROBLEM, take.problem)
     if take.is_recording:
         # The dot stands for the recording, not for a fault: its word is beside it.
         return Reading(f"REC {clock_time(take.elapsed_s)}", Level.OK, f"{disk} free")
-    level = Level.WARNING if facts.free_gb < _LOW_DISK_GB else Level.OFF
+    level = Level.OFF if facts.free_gb >= _LOW_DISK_GB else Level.WARNING
     return Reading(f"off {DASH} {disk}", level, f"{disk} free; {take.number} recorded")
 
 

@@ -34,13 +34,17 @@ class RegistrationCommands:
         self._shown: object = None
         self._job: NewestJob[tuple[Registering, Array, TriangleMesh], RegistrationResult] | None
         self._job = None
+        self._job_problem: str | None = None
         window.register_page.load_button.clicked.connect(self._ask_and_load)
+        window.register_page.on_chosen = self._choose
         window.closing.connect(self._close)
 
     def actions(self) -> dict[str, Callable[[], object]]:
         """By the names of the table."""
         return {
             "touch": self._told(self._touch),
+            "choose": self._choose_next,
+            "remove": self._told(self._remove),
             "fit_landmarks": self._told(self._fit),
             "refine": self._told(self._refine),
             "accept": self._told(self._accept),
@@ -71,21 +75,18 @@ class RegistrationCommands:
         if not self._is_open:
             scene.set_surface(self.surface)
             return
-        if self._job is not None and self._job.problem:
-            self._problem = self._job.problem
+        problem = None if self._job is None else self._job.problem
+        if problem != self._job_problem:  # told once
+            self._job_problem = problem
+            self._problem = problem or ""
         registering = self._desk.registering
         frame = self._desk.session.status().frame
         scene.set_surface(self.surface)
         self._window.register_page.show_registering(registering, self._problem, frame)
-        shown = (
-            len(registering.landmarks),
-            registering.n_found,
-            registering.T_ct_reference is None,
-        )
+        shown = tuple(tuple(mark.ct_mm) for mark in registering.landmarks)
         if shown != self._shown:
             self._shown = shown
-            places_mm = np.array([mark.ct_mm for mark in registering.landmarks]).reshape(-1, 3)
-            scene.show_landmarks(places_mm, style.SKIN)
+            scene.show_landmarks(np.array(shown).reshape(-1, 3), style.SKIN)
 
     def load(self, path: Path) -> None:
         """The landmarks of a file, after those that are there."""
@@ -112,14 +113,26 @@ class RegistrationCommands:
             raise ConfigError("this image has no pose: nobody knows where the pixel lies")
         self._find(apply(view.A_target_pixel, np.array(((u, v, 0.0),)))[0])
 
-    def _find(self, reference_mm: Array) -> None:
+    def _find(self, scene_mm: Array) -> None:
         registering = self._desk.registering
         k = registering.next_to_find
         if k is None:
             raise ConfigError("every landmark is found: load more, or click more on the bone")
-        if self._desk.session.status().frame == "ct":
-            raise ConfigError("the scene is in CT space already: there is nothing to register")
-        registering.find(k, reference_mm)
+        registering.find(k, self._desk.reference_mm(scene_mm[None])[0])
+
+    def _choose_next(self) -> None:
+        self._desk.registering.choose_next()
+
+    def _choose(self, k: int) -> None:
+        """A click on a landmark's row: that one is next; on the chosen one, it is not."""
+        registering = self._desk.registering
+        registering.choose(None if registering.chosen == k else k)
+
+    def _remove(self) -> None:
+        registering = self._desk.registering
+        if registering.chosen is None:
+            raise ConfigError("choose the landmark that is to go: a click on its row, or the key")
+        registering.remove(registering.chosen)
 
     def _told_ray(self, begin_mm: Array, direction: Array) -> None:
         surface = self.surface
@@ -136,7 +149,7 @@ class RegistrationCommands:
             raise ConfigError("there is no CT surface to refine with")
         if self._desk.registering.start is None:
             raise ConfigError("the surface needs a start: fit the landmarks first")
-        points_mm = self._desk.session.scene.snapshot().points_mm
+        points_mm = self._desk.reference_mm(self._desk.session.scene.snapshot().points_mm)
         if self._job is None:
             self._job = NewestJob("register", _refine)
         self._job.ask((self._desk.registering, points_mm, surface))

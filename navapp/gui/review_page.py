@@ -53,6 +53,7 @@ class ReviewPage(Panel):
         for box in (self.sweeps, self.marks, self.sessions):
             box.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self._saved: tuple[SavedSession, ...] = ()
+        self._mark_lines: list[str] = []
 
     def show_sweeps(self, counts: Mapping[int, int], hidden: frozenset[int]) -> None:
         """A line per sweep with its number of points, checked where it is shown."""
@@ -73,12 +74,15 @@ class ReviewPage(Panel):
                 item.setCheckState(state)
         self.sweeps.blockSignals(False)
 
-    def show_marks(self, events: tuple[Event, ...]) -> None:
-        """The marks, newest last."""
-        marks = [event for event in events if event.kind == "mark"]
-        for event in marks[self.marks.count() :]:
-            place = "" if event.place_mm is None else ", ".join(f"{x:.1f}" for x in event.place_mm)
-            self.marks.addItem(f"{event.text}   {event.t_s:.1f} s   {place}")
+    def show_marks(self, events: tuple[Event, ...], recorded: tuple[Event, ...] = ()) -> None:
+        """The marks, newest last; before them those of the session that is replayed."""
+        marks = [f"{_mark_line(event)}   recorded" for event in recorded if event.kind == "mark"]
+        marks += [_mark_line(event) for event in events if event.kind == "mark"]
+        if marks != self._mark_lines:
+            self._mark_lines = marks
+            self.marks.clear()
+            self.marks.addItems(marks)
+            self.marks.scrollToBottom()
         self._marks_title.setText("Marks" if marks else "Marks: none yet")
 
     def show_facts(self, facts: Facts) -> None:
@@ -104,7 +108,7 @@ class ReviewPage(Panel):
 
     def forget(self) -> None:
         """Another session begins."""
-        self.marks.clear()
+        self.show_marks(())
         self.sweeps.clear()
 
     def _changed(self, item: QListWidgetItem) -> None:
@@ -120,6 +124,11 @@ class ReviewPage(Panel):
     def _open(self, item: QListWidgetItem) -> None:
         if self.on_open is not None:
             self.on_open(self._saved[self.sessions.row(item)])
+
+
+def _mark_line(event: Event) -> str:
+    place = "" if event.place_mm is None else ", ".join(f"{x:.1f}" for x in event.place_mm)
+    return f"{event.text}   {event.t_s:.1f} s   {place} {event.frame}".rstrip()
 
 
 def _switch() -> QListWidgetItem:

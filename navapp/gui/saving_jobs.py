@@ -21,6 +21,7 @@ class SavingJobs:
         self._desk = desk
         self._job: NewestJob[SaveJob, Saved] = NewestJob("save", save_everything)
         self._told: Saved | None = None
+        self._told_problem: str | None = None
         self._on_saved: Callable[[bool], None] | None = None
         self._asked: tuple[object, int] | None = None  # a session, and how many points it had
         self._kept: tuple[object, int] | None = None  # the same, saved
@@ -58,7 +59,7 @@ class SavingJobs:
             return
         self._t_saved_s = time.perf_counter()
         self._is_silent = False
-        self._on_saved = on_saved
+        self._on_saved = on_saved or self._on_saved  # who waits for a saving hears of this one
         self._asked = session, session.scene.n_voxels
         job = SaveJob(session, desk.folder, desk.takes, desk.journal.events, has_mesh, has_volume)
         desk.message = "saving ..."
@@ -74,9 +75,11 @@ class SavingJobs:
             if not self._is_silent or saved.problems:
                 self._desk.message = f"{saved.sentence} in {self._desk.folder.path}"
             self._tell(not saved.problems)
-        elif self._job.problem is not None:
-            self._desk.message = self._job.problem
-            self._tell(False)
+        if self._job.problem != self._told_problem:
+            self._told_problem = self._job.problem
+            if self._told_problem is not None:
+                self._desk.message = self._told_problem
+                self._tell(False)
         self._autosave()
 
     def close(self) -> None:

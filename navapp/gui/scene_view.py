@@ -31,7 +31,7 @@ from navapp.gui.gl_surface import SurfaceItem
 from navapp.gui.picking import pixel_ray
 from navapp.gui.scene_notes import SceneNotes
 from navapp.gui.surface_colours import SurfaceColours, colour_table, scalars
-from navapp.state import LiveView
+from navapp.state import DrawnCloud, LiveView
 from recon.surface import TriangleMesh
 from tracking.transforms import Matrix
 
@@ -70,6 +70,7 @@ class SceneView(GLViewWidget):
         self.probe: SolidItem | None = None
         for item in (self.cloud, self.plane, self.stylus):
             self.addItem(item)
+        self._plan: Plan | None = None
         self._plan_items: list[SolidItem] = []
         self._landmark_items: list[SolidItem] = []
         self._surface: TriangleMesh | None = None
@@ -87,6 +88,18 @@ class SceneView(GLViewWidget):
     def show_view(self, view: LiveView) -> None:
         """Show `view` at the next refresh that is due."""
         self._view = view
+        self._is_changed = True
+
+    def forget(self) -> None:
+        """Another session begins: neither its cloud nor its images are here yet."""
+        self._view = None
+        self.makeCurrent()
+        self.cloud.upload(DrawnCloud(np.empty((0, 3), dtype=np.float32)))
+        self.doneCurrent()
+        self.plane.setVisible(False)
+        if self.probe is not None:
+            self.probe.setVisible(False)
+        self.set_surface(None)
         self._is_changed = True
 
     def set_surface(self, surface: TriangleMesh | None) -> None:
@@ -127,7 +140,10 @@ class SceneView(GLViewWidget):
         self._recolour()
 
     def show_plan(self, plan: Plan | None) -> None:
-        """The target as a ball, its line as a rod."""
+        """The target as a ball, its line as a rod; a repetition costs nothing."""
+        if plan is self._plan:
+            return
+        self._plan = plan
         self._plan_items = self._replaced(self._plan_items, _plan_solids(plan))
 
     def show_landmarks(self, places_mm: NDArray[np.float64], colour: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 import types
 import typing
@@ -25,6 +26,8 @@ from PySide6.QtWidgets import (
 )
 
 from navapp.config import Settings
+from navapp.errors import ConfigError
+from navapp.gui.actions import remapped
 from navapp.gui.panel import label
 from navapp.gui.words import BEGIN_ANEW_TOOLTIP
 from tracking.whole_files import write_whole
@@ -93,6 +96,11 @@ class SettingsDrawer(QWidget):
             for problem in error.errors():
                 loc = tuple(str(part) for part in problem["loc"])
                 wrong[loc[:1] if loc[:1] in self.edits else loc[:2]] = problem["msg"].lower()
+        if settings is not None:
+            try:
+                remapped(settings.window.keys)
+            except ConfigError as error:
+                settings, wrong["window", "keys"] = None, str(error)
         for path, edit in self.edits.items():
             is_wrong = path in wrong
             if edit.property("is_wrong") != is_wrong:
@@ -159,7 +167,8 @@ def _value(text: str, annotation: Any) -> Any:
         typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
     )
     if str in kinds or Path in kinds:
-        return text.strip('"')
+        is_quoted = len(text) > 1 and text[0] == text[-1] == '"'
+        return text[1:-1] if is_quoted else text
     try:
         return tomllib.loads(f"x = {text}")["x"]
     except tomllib.TOMLDecodeError:
@@ -173,7 +182,7 @@ def _as_text(value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, dict):
-        inside = ", ".join(f"{key} = {_quoted(item)}" for key, item in value.items())
+        inside = ", ".join(f"{_quoted(key)} = {_quoted(item)}" for key, item in value.items())
         return f"{{{inside}}}"
     if isinstance(value, list):
         return f"[{', '.join(_quoted(item) for item in value)}]"
@@ -184,5 +193,5 @@ def _quoted(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return f'"{value}"'
+        return json.dumps(value, ensure_ascii=False)  # TOML escapes as JSON does
     return _as_text(value) if isinstance(value, dict | list) else f"{value}"

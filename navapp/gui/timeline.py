@@ -42,7 +42,7 @@ def content_of(
     ----------
     begin_stamp_s : stamp of the recording's first message, where the events were noted while it
         was recorded; None where they were noted while it was played
-    position_s : where it plays: the sweep that is open ends here
+    position_s : where it plays, or its end: the sweep that is open ends here
     """
 
     def place_s(event: Event) -> float | None:
@@ -58,13 +58,13 @@ def content_of(
         if t_s is None:
             continue
         if event.kind in ("freeze", "insertion off", "sweep", "clear") and begun_s is not None:
-            if t_s > begun_s:
-                sweeps.append((begun_s, t_s))
+            if t_s > max(begun_s, 0.0):
+                sweeps.append((max(begun_s, 0.0), t_s))
             begun_s = None
         if event.kind == "sweep":
             begun_s = t_s
     if begun_s is not None and position_s > begun_s:
-        sweeps.append((begun_s, position_s))
+        sweeps.append((max(begun_s, 0.0), position_s))
     inside = tuple(t_s for t_s in marks if t_s is not None and 0.0 <= t_s <= duration_s)
     return TimelineContent(duration_s, visible_s, tuple(sweeps), inside)
 

@@ -22,7 +22,6 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
 from inference.postprocess import BoneLine
-from navapp.desk.alarms import STALE_AFTER_S
 from navapp.desk.desk import Desk
 from navapp.desk.session_folder import SessionFolder
 from navapp.gui import app as gui_app
@@ -343,7 +342,7 @@ def test_an_image_that_is_no_longer_live_says_so_and_is_dimmed(stage: Stage) -> 
         return grab(stage.window.scene_view)[:-60]
 
     stage.show(view(np.full((ROWS, COLUMNS), 200, dtype=np.uint8), A_target_pixel=pose()))
-    stage.tick(0.9 * STALE_AFTER_S)
+    stage.tick(0.9 * stage.session.settings.matching.max_age_s)
     assert image_view.banner == ""
     live_2d, live_3d = grab(image_view)[300, 300].max(), scene_above_note().max()
 

@@ -97,6 +97,13 @@ def test_a_scene_that_was_moved_or_emptied_begins_a_new_volume():
     assert live.gathered(2) is None
 
 
+def test_an_image_that_was_placed_before_the_scene_moved_stays_out():
+    live = volume()
+    live.insert(PIXELS, place(40.0), 2, generation=1)
+    live.insert(PIXELS, place(0.0), 2, generation=0)
+    assert live.n_images == 1
+
+
 def test_nothing_to_save_is_told():
     empty = volume()
     assert empty.gathered() is None
