@@ -1,7 +1,7 @@
 """Examples on disk, mapped into memory: made once for the same data and contract.
 
 A cache is one folder, named by the hash of all that decides its content: the sources, the
-contract's input and normalisation, the target band and `_VERSION`. It appears under that name when
+contract's input and normalisation, the target band, the rule for flanks and `_VERSION`. It appears under that name when
 it is whole. Its arrays are float32, exactly what `make_example` gives: about as large as the
 recorded images themselves (0.46 MB each at 224 x 256), and ready to be used without a conversion.
 """
@@ -32,6 +32,7 @@ from offline_tools.datasets.examples import (
     Examples,
     make_example,
 )
+from offline_tools.datasets.flanks import FlankRule
 from offline_tools.datasets.images import ImageSource, images_of
 from offline_tools.errors import InputError, WorkError
 
@@ -47,6 +48,7 @@ def cached_examples(
     contract: ModelContract,
     cache: Path,
     on_image: Callable[[int, int], None] = lambda n_done, n_total: None,
+    flanks: FlankRule | None = None,
 ) -> Examples:
     """Examples of all images of the sources, from `cache` where they were made before.
 
@@ -56,6 +58,7 @@ def cached_examples(
     Parameters
     ----------
     on_image : called with how many images are done, and of how many, while they are made.
+    flanks : see `make_example`.
 
     Raises
     ------
@@ -65,7 +68,7 @@ def cached_examples(
     names = [name for source in sources for name in source.names]
     if not names or len(set(names)) < len(names):
         raise InputError(f"{len(set(names))} different images of {len(names)}, expected each once")
-    key = _key(sources, contract)
+    key = _key(sources, contract, flanks)
     folder = cache / key
     size = 2 * len(names) * 4 * int(np.prod(contract.input.size_px))
     try:
@@ -80,7 +83,7 @@ def cached_examples(
             if shutil.disk_usage(cache).free < size:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             try:
-                _write(partial, sources, names, contract, on_image)
+                _write(partial, sources, names, contract, on_image, flanks)
                 partial.rename(folder)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
@@ -95,13 +98,16 @@ def cached_examples(
     return made
 
 
-def _key(sources: Sequence[ImageSource], contract: ModelContract) -> str:
+def _key(
+    sources: Sequence[ImageSource], contract: ModelContract, flanks: FlankRule | None
+) -> str:
     content = {
         "version": _VERSION,
         "sources": [source.sha256 for source in sources],
         "input": asdict(contract.input),
         "normalisation": asdict(contract.normalisation),
         "target": [BAND_FULL_PX, BAND_END_PX, LARGEST_STEP_MM],
+        **({} if flanks is None else {"flanks": asdict(flanks)}),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -132,6 +138,7 @@ def _write(
     names: Sequence[str],
     contract: ModelContract,
     on_image: Callable[[int, int], None],
+    flanks: FlankRule | None,
 ) -> None:
     folder.mkdir()
     shape = (len(names), 1, *contract.input.size_px)
@@ -143,7 +150,7 @@ def _write(
         for file in files.values():
             _write_head(file, shape)
         for n_done, image in enumerate(images_of(sources), start=1):
-            example = make_example(image, contract)
+            example = make_example(image, contract, flanks)
             _append(files["images"], files["targets"], example)
             lines.append(example.line)
             spacing_mm.append(example.network_spacing_mm)

@@ -14,6 +14,7 @@ from scipy.spatial import KDTree
 
 from inference.contract import ModelContract
 from inference.preprocess import InputPlan
+from offline_tools.datasets.flanks import FlankRule, unseen_flanks
 from offline_tools.datasets.images import LabelledImage
 from offline_tools.errors import InputError
 
@@ -27,7 +28,8 @@ LARGEST_STEP_MM = 1.0  # neighbours on a label further apart are two bones, not 
 class Example:
     """One image as a network sees it and what it should answer, both (rows, columns) float32.
 
-    `line` is the label in network pixels, (M, 2) float64 as (column, row).
+    `line` is the label in network pixels, (M, 2) float64 as (column, row): all of it, also where
+    the target leaves an unseen flank out.
     """
 
     image: NDArray[np.float32]
@@ -52,14 +54,19 @@ class Examples:
     network_spacing_mm: NDArray[np.float64]
 
     @classmethod
-    def of(cls, images: Iterable[LabelledImage], contract: ModelContract) -> Self:
-        """Examples made in memory.
+    def of(
+        cls,
+        images: Iterable[LabelledImage],
+        contract: ModelContract,
+        flanks: FlankRule | None = None,
+    ) -> Self:
+        """Examples made in memory, see `make_example`.
 
         Raises
         ------
         InputError : there is no image.
         """
-        made = [(image.name, make_example(image, contract)) for image in images]
+        made = [(image.name, make_example(image, contract, flanks)) for image in images]
         if not made:
             raise InputError("no labelled image to make examples of")
         names, examples = zip(*made, strict=True)
@@ -105,13 +112,20 @@ class Examples:
         )
 
 
-def make_example(labelled: LabelledImage, contract: ModelContract) -> Example:
-    """The image through the very preprocessing that runs live, with its target band."""
+def make_example(
+    labelled: LabelledImage, contract: ModelContract, flanks: FlankRule | None = None
+) -> Example:
+    """The image through the very preprocessing that runs live, with its target band.
+
+    With a rule, flanks that the image does not show are no bone in the target.
+    """
     plan = labelled.plan(contract)
+    line_px = labelled.line.points_px
+    seen_px = line_px if flanks is None else line_px[~unseen_flanks(labelled, flanks)]
     return Example(
         image=plan.prepare(labelled.pixels)[0, 0],
-        target=target_band(labelled.line.points_px, plan),
-        line=plan.network_from_pixel(labelled.line.points_px),
+        target=target_band(seen_px, plan),
+        line=plan.network_from_pixel(line_px),
         network_spacing_mm=plan.network_spacing_mm,
     )
 

@@ -26,6 +26,14 @@ _STRIP_BRIGHTNESS = (0.2, 0.9)
 _STRIP_DECAY = (0.2, 0.6)
 _N_STRIPS = 3
 
+# Septa and fasciae: arcs as bright and as thin as bone, at any depth, with no shadow of their own.
+_N_SEPTA = 3
+_SEPTUM_HALF_LENGTH_SHARE = (0.05, 0.25)  # of the image's width
+_SEPTUM_SLOPE = (-0.9, 0.9)
+_SEPTUM_BEND = (-0.5, 0.5)  # change of slope from the middle to an end
+_SEPTUM_HALF_WIDTH_PX = (0.7, 2.5)
+_SEPTUM_BRIGHTNESS = (0.25, 0.95)
+
 _BLUR_REACH_PX = 2
 
 
@@ -105,6 +113,8 @@ def _vary_grey(
     if settings.speckle > 0.0:
         strength = _uniform(n, 0.0, settings.speckle, generator).view(column)
         images = images * (1.0 + strength * _speckle(images, settings, generator))
+    if settings.septum_probability > 0.0:
+        images = torch.maximum(images, _septa(images, settings, generator))
     if settings.strip_probability > 0.0:
         images = torch.maximum(images, _strips(images, settings, generator))
     if settings.noise > 0.0:
@@ -140,6 +150,27 @@ def _strips(images: Tensor, settings: AugmentationSettings, generator: torch.Gen
     fading = 0.6 + 0.4 * torch.cos(_uniform(n, 0.0, 4.0, generator).view(n, 1) * along + phase)
     profile = brightness.view(n, 1) * lines.sum(dim=1)
     return (profile[:, :, None] * fading[:, None, :]).unsqueeze(1)
+
+
+def _septa(images: Tensor, settings: AugmentationSettings, generator: torch.Generator) -> Tensor:
+    """A few bright arcs in some images, fading towards their ends; else 0."""
+    n, _, height, width = images.shape
+    shape = (n * _N_SEPTA, 1)
+
+    def drawn(low: float, high: float) -> Tensor:
+        return _uniform(n * _N_SEPTA, low, high, generator).view(shape)
+
+    half_length = width * drawn(*_SEPTUM_HALF_LENGTH_SHARE)
+    along = (torch.arange(width, device=images.device) - width * drawn(0.0, 1.0)) / half_length
+    slope = drawn(*_SEPTUM_SLOPE) + 0.5 * drawn(*_SEPTUM_BEND) * along
+    middle = height * drawn(0.0, 1.0) + half_length * along * slope
+    has_some = _random(n, generator=generator) < settings.septum_probability
+    peak = drawn(*_SEPTUM_BRIGHTNESS) * has_some.repeat_interleave(_N_SEPTA).view(shape)
+    peak = peak * (1.0 - along**2).clamp_min(0.0).sqrt()
+    rows = torch.arange(height, device=images.device).view(1, height, 1)
+    away = (rows - middle[:, None, :]) / drawn(*_SEPTUM_HALF_WIDTH_PX)[:, :, None]
+    arcs = peak[:, None, :] * torch.exp(-0.5 * away**2)
+    return arcs.view(n, _N_SEPTA, height, width).amax(dim=1, keepdim=True)
 
 
 def _blurred(images: Tensor, axial_px: Tensor, lateral_px: Tensor) -> Tensor:

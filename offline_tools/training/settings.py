@@ -139,6 +139,8 @@ class AugmentationSettings(_Section):
     """Of the image's width: where the probe does not touch, or gas or a tendon lies above."""
     strip_probability: Share = 0.2
     """Bright lines near the top, as a probe's cover makes them."""
+    septum_probability: Share = 0.0
+    """Bright arcs anywhere, as septa and fasciae make them: no shadow, so no bone."""
 
     @model_validator(mode="after")
     def _ranges_rise(self) -> Self:
@@ -167,6 +169,13 @@ class SimulatedSettings(_Section):
     """How often each is seen per epoch: 0.2 draws a fifth of them anew for every epoch."""
 
 
+class FlankSettings(_Section):
+    """Ends of labels that an image does not show; see `offline_tools.datasets.flanks`."""
+
+    steeper_than_deg: Annotated[float, Field(ge=0.0, le=90.0)] = 58.0
+    fainter_than: Share = 0.25
+
+
 class TrainSettings(_Section):
     """One training. The seed fixes initial weights, order and augmentation."""
 
@@ -181,6 +190,8 @@ class TrainSettings(_Section):
     ] = CosineSchedule()
     augmentation: AugmentationSettings = AugmentationSettings()
     simulated: SimulatedSettings = SimulatedSettings()
+    flanks: FlankSettings | None = None
+    """Which flanks are no bone because nobody sees them. None: labels count as they are."""
     line: LineSettings = LineSettings()
     batch_size: Count = 8
     epochs: Count = 60

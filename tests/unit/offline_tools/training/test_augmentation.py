@@ -137,6 +137,20 @@ def test_strips_are_bright_lines_near_the_top() -> None:
     torch.testing.assert_close(targets, images)
 
 
+def test_septa_are_thin_bright_arcs_at_any_depth_and_no_bone() -> None:
+    images = torch.full((64, 1, 112, 128), 0.1)
+    found, targets = augment(images, images, settings(septum_probability=0.5), generator())
+    is_struck = found[:, 0].amax((1, 2)) > 0.15
+    assert 20 < int(is_struck.sum()) < 44
+    struck = found[is_struck][:, 0] > 0.15
+    assert int(struck.any(0).any(1).sum()) > 100  # of 112 rows
+    # Three of them at most, each a few rows thick where it is crossed.
+    assert 0.001 < float(struck.float().mean()) < 0.06
+    assert int(struck.sum(1).max()) < 50
+    assert float(found.min()) == pytest.approx(0.1, abs=1e-3)  # they take nothing away
+    torch.testing.assert_close(targets, images)
+
+
 def test_blur_is_each_image_s_own() -> None:
     images = torch.zeros(32, 1, 21, 21)
     images[:, :, 10, 10] = 1.0
