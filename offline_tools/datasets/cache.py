@@ -28,6 +28,8 @@ from offline_tools.datasets.examples import (
     BAND_END_PX,
     BAND_FULL_PX,
     LARGEST_STEP_MM,
+    OPEN_END_PX,
+    OPEN_FULL_PX,
     Example,
     Examples,
     make_example,
@@ -70,7 +72,7 @@ def cached_examples(
         raise InputError(f"{len(set(names))} different images of {len(names)}, expected each once")
     key = _key(sources, contract, flanks)
     folder = cache / key
-    size = 2 * len(names) * 4 * int(np.prod(contract.input.size_px))
+    size = (2 if flanks is None else 3) * len(names) * 4 * int(np.prod(contract.input.size_px))
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with _alone(cache / f".{key}.lock"):
@@ -107,7 +109,7 @@ def _key(
         "input": asdict(contract.input),
         "normalisation": asdict(contract.normalisation),
         "target": [BAND_FULL_PX, BAND_END_PX, LARGEST_STEP_MM],
-        **({} if flanks is None else {"flanks": asdict(flanks)}),
+        **({} if flanks is None else {"flanks": [asdict(flanks), OPEN_FULL_PX, OPEN_END_PX]}),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -141,14 +143,14 @@ def _write(
     flanks: FlankRule | None,
 ) -> None:
     folder.mkdir()
-    shape = (len(names), 1, *contract.input.size_px)
+    n_channels = {"images": 1, "targets": 1 if flanks is None else 2}
     lines: list[NDArray[np.float64]] = [np.empty((0, 2))]
     spacing_mm = []
     with contextlib.ExitStack() as stack:
         # Plain writes: a full disk under a map would be a signal, not an error.
         files = {name: stack.enter_context((folder / f"{name}.npy").open("wb")) for name in _MAPPED}
-        for file in files.values():
-            _write_head(file, shape)
+        for name, file in files.items():
+            _write_head(file, (len(names), n_channels[name], *contract.input.size_px))
         for n_done, image in enumerate(images_of(sources), start=1):
             example = make_example(image, contract, flanks)
             _append(files["images"], files["targets"], example)
@@ -168,4 +170,4 @@ def _write_head(file: IO[bytes], shape: tuple[int, ...]) -> None:
 
 def _append(images: IO[bytes], targets: IO[bytes], example: Example) -> None:
     images.write(np.ascontiguousarray(example.image, dtype="<f4").data)
-    targets.write(np.ascontiguousarray(example.target, dtype="<f4").data)
+    targets.write(np.ascontiguousarray(example.answer, dtype="<f4").data)

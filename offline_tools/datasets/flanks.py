@@ -24,16 +24,22 @@ _LARGEST_STEP_MM = 1.0  # neighbours on a label further apart are two bones
 @dataclass(frozen=True, slots=True)
 class FlankRule:
     """A label's end is unseen as far as it is steeper than `steeper_than_deg` and its echo, 0 to 1
-    as `echo_evidence` has it, fainter than `fainter_than`."""
+    as `echo_evidence` has it, fainter than `fainter_than`.
+
+    Up to `open_mm` past the last echo it is left open whether bone is there; farther it is
+    background.
+    """
 
     steeper_than_deg: float
     fainter_than: float
+    open_mm: float
 
 
-def unseen_flanks(labelled: LabelledImage, rule: FlankRule) -> NDArray[np.bool_]:
-    """Which points of a label (N,) are an end that cannot be seen.
+def unseen_mm(labelled: LabelledImage, rule: FlankRule) -> NDArray[np.float64]:
+    """How far past its last echo each point of a label (N,) lies, along the label; 0 where seen.
 
-    A faint stretch between two that are seen stays; without incidence nothing is unseen.
+    Infinite where a whole piece of the label is unseen. A faint stretch between two that are seen
+    counts as seen; without incidence everything does.
     """
     points_px = labelled.line.points_px
     evidence = echo_evidence(
@@ -41,22 +47,22 @@ def unseen_flanks(labelled: LabelledImage, rule: FlankRule) -> NDArray[np.bool_]
     )
     points_mm = points_px * labelled.spacing_mm
     incidence_deg = np.degrees(labelled.line.incidence_rad)
-    is_unseen = np.zeros(len(points_mm), dtype=bool)
+    past_mm = np.zeros(len(points_mm))
     is_cut = (np.abs(np.diff(points_mm, axis=0)) > _LARGEST_STEP_MM).any(axis=1)
     for piece in np.split(np.arange(len(points_mm)), np.flatnonzero(is_cut) + 1):
         if len(piece):
-            is_unseen[piece] = _unseen_ends(
+            past_mm[piece] = _past_echo_mm(
                 points_mm[piece], incidence_deg[piece], evidence.confidence[piece], rule
             )
-    return is_unseen
+    return past_mm
 
 
-def _unseen_ends(
+def _past_echo_mm(
     points_mm: NDArray[np.float64],
     incidence_deg: NDArray[np.float64],
     echo: NDArray[np.float64],
     rule: FlankRule,
-) -> NDArray[np.bool_]:
+) -> NDArray[np.float64]:
     """Of one piece of a label, walked in even steps: its points crowd where it is level."""
     steps_mm = np.hypot(*np.diff(points_mm, axis=0).T)
     way_mm = np.concatenate(([0.0], np.cumsum(steps_mm)))
@@ -67,5 +73,6 @@ def _unseen_ends(
     is_steep = np.interp(at_mm, way_mm, incidence_deg) > rule.steeper_than_deg
     seen_mm = at_mm[~(is_steep & (mean_echo < rule.fainter_than))]
     if not len(seen_mm):
-        return np.ones(len(points_mm), dtype=bool)
-    return (way_mm < seen_mm[0] - _STEP_MM) | (way_mm > seen_mm[-1] + _STEP_MM)
+        return np.full(len(points_mm), np.inf)
+    past_mm = np.maximum(seen_mm[0] - way_mm, way_mm - seen_mm[-1])
+    return np.where(past_mm > _STEP_MM, past_mm, 0.0)

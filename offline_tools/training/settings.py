@@ -139,8 +139,8 @@ class AugmentationSettings(_Section):
     """Of the image's width: where the probe does not touch, or gas or a tendon lies above."""
     strip_probability: Share = 0.2
     """Bright lines near the top, as a probe's cover makes them."""
-    septum_probability: Share = 0.0
-    """Bright arcs anywhere, as septa and fasciae make them: no shadow, so no bone."""
+    belly_probability: Share = 0.0
+    """Dark ellipses with a bright edge, as muscle, vessels and tendons show: no bone."""
 
     @model_validator(mode="after")
     def _ranges_rise(self) -> Self:
@@ -172,8 +172,10 @@ class SimulatedSettings(_Section):
 class FlankSettings(_Section):
     """Ends of labels that an image does not show; see `offline_tools.datasets.flanks`."""
 
-    steeper_than_deg: Annotated[float, Field(ge=0.0, le=90.0)] = 58.0
-    fainter_than: Share = 0.25
+    steeper_than_deg: Annotated[float, Field(ge=0.0, le=90.0)] = 60.0
+    fainter_than: Share = 0.3
+    open_mm: NonNegative = 2.0
+    """So far past the last echo a flank is neither bone nor background, then background."""
 
 
 class TrainSettings(_Section):
@@ -191,7 +193,7 @@ class TrainSettings(_Section):
     augmentation: AugmentationSettings = AugmentationSettings()
     simulated: SimulatedSettings = SimulatedSettings()
     flanks: FlankSettings | None = None
-    """Which flanks are no bone because nobody sees them. None: labels count as they are."""
+    """Flanks that nobody sees are not taught as bone. None: labels count as they are."""
     line: LineSettings = LineSettings()
     batch_size: Count = 8
     epochs: Count = 60

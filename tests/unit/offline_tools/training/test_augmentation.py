@@ -137,18 +137,21 @@ def test_strips_are_bright_lines_near_the_top() -> None:
     torch.testing.assert_close(targets, images)
 
 
-def test_septa_are_thin_bright_arcs_at_any_depth_and_no_bone() -> None:
-    images = torch.full((64, 1, 112, 128), 0.1)
-    found, targets = augment(images, images, settings(septum_probability=0.5), generator())
-    is_struck = found[:, 0].amax((1, 2)) > 0.15
-    assert 20 < int(is_struck.sum()) < 44
-    struck = found[is_struck][:, 0] > 0.15
-    assert int(struck.any(0).any(1).sum()) > 100  # of 112 rows
-    # Three of them at most, each a few rows thick where it is crossed.
-    assert 0.001 < float(struck.float().mean()) < 0.06
-    assert int(struck.sum(1).max()) < 50
-    assert float(found.min()) == pytest.approx(0.1, abs=1e-3)  # they take nothing away
-    torch.testing.assert_close(targets, images)
+def test_bellies_are_dark_with_a_bright_upper_edge_and_keep_off_bone() -> None:
+    images, bone = torch.full((64, 1, 112, 128), 0.3), disc(60, 64, n=64)
+    found, targets = augment(images, bone, settings(belly_probability=0.5), generator())
+    torch.testing.assert_close(targets, bone, atol=1e-4, rtol=0)
+    torch.testing.assert_close(found[bone > 0], images[bone > 0], atol=1e-4, rtol=0)
+    is_struck = (found - images)[:, 0].abs().amax((1, 2)) > 0.05
+    assert 15 < int(is_struck.sum()) < 40
+    struck = found[is_struck]
+    assert 0.02 < float((struck < 0.25).float().mean()) < 0.4
+    # What is brighter than before lies above what is darker: no shadow goes down from it.
+    rows = torch.arange(112.0).view(112, 1)
+    bright, dark = struck > 0.32, struck < 0.28
+    assert bool(bright.any())
+    mean_rows = [float((rows * part).sum() / part.sum()) for part in (bright, dark)]
+    assert mean_rows[0] < mean_rows[1]
 
 
 def test_blur_is_each_image_s_own() -> None:
