@@ -1,9 +1,10 @@
 """Examples on disk, mapped into memory: made once for the same data and contract.
 
 A cache is one folder, named by the hash of all that decides its content: the sources, the
-contract's input and normalisation, the target band, the rule for flanks and `_VERSION`. It appears under that name when
-it is whole. Its arrays are float32, exactly what `make_example` gives: about as large as the
-recorded images themselves (0.46 MB each at 224 x 256), and ready to be used without a conversion.
+contract's input and normalisation, the target band, the rule for flanks and `_VERSION`. It appears
+under that name when it is whole. Its arrays are float32, exactly what `make_example` gives: about
+as large as the recorded images themselves (0.46 MB each at 224 x 256; half as much again with a
+rule for flanks), and ready to be used without a conversion.
 """
 
 from __future__ import annotations
@@ -100,9 +101,7 @@ def cached_examples(
     return made
 
 
-def _key(
-    sources: Sequence[ImageSource], contract: ModelContract, flanks: FlankRule | None
-) -> str:
+def _key(sources: Sequence[ImageSource], contract: ModelContract, flanks: FlankRule | None) -> str:
     content = {
         "version": _VERSION,
         "sources": [source.sha256 for source in sources],

@@ -52,9 +52,9 @@ class Example:
 class Examples:
     """Many examples, in memory or mapped from a cache, float32 as the network takes them.
 
-    `images` are (N, 1, rows, columns); `targets` (N, 1, rows, columns) or, with a rule for
-    flanks, (N, 2, rows, columns), see `Example.answer`; `lines` (L, 2) float64 holds the labels of all
-    one after the other, that of example i from `line_ends[i]` to `line_ends[i + 1]`.
+    `images` are (N, 1, rows, columns), `targets` too, or (N, 2, rows, columns) with a rule for
+    flanks, see `Example.answer`. `lines` (L, 2) float64 holds the labels of all one after the
+    other, that of example i from `line_ends[i]` to `line_ends[i + 1]`.
     """
 
     names: tuple[str, ...]

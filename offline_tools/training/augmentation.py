@@ -183,9 +183,7 @@ def _with_bellies(
     edge = torch.exp(-0.5 * (away_px / drawn(*_SHEATH_HALF_WIDTH_PX)) ** 2)
     upwards = (-across / radius.clamp_min(1e-3)).clamp_min(0.0)
     sheath = is_there * drawn(*_SHEATH_BRIGHTNESS) * edge * upwards
-    return torch.maximum(
-        images * dark.prod(dim=1, keepdim=True), sheath.amax(dim=1, keepdim=True)
-    )
+    return torch.maximum(images * dark.prod(dim=1, keepdim=True), sheath.amax(dim=1, keepdim=True))
 
 
 def _blurred(images: Tensor, axial_px: Tensor, lateral_px: Tensor) -> Tensor:

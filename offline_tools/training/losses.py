@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-# Where a target is left open, no answer costs anything: it is replaced by a firm no, which is right.
+# Where a target is left open no answer costs anything: it is replaced by a firm no.
 _OPEN_FROM = 0.5
 _FIRM_NO = -30.0
 

@@ -82,7 +82,7 @@ def test_no_answer_costs_anything_where_the_target_is_left_open(name: str) -> No
     losses = [loss_terms(answer, target, weights)[name].item() for answer in answers]
     assert losses[1] == losses[0]
     if name != "skeleton":  # which looks at the line alone
-        assert losses[2] > losses[0] + 0.1
+        assert losses[2] > losses[0] + 0.05
     logits = answers[0].requires_grad_()
     (slope,) = torch.autograd.grad(loss_terms(logits, target, weights)[name], logits)
     assert not slope[:, :, 2:5].any()
