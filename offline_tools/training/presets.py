@@ -146,6 +146,7 @@ _DEFAULT = Preset(
         epochs=24,
         n_threads=1,
         ema_decay=0.995,
+        keep="last",
     ),
     source="The recipe of the network that ships with navapp, see docs/training-log.md.",
 )
