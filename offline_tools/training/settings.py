@@ -200,8 +200,8 @@ class TrainSettings(_Section):
     ema_decay: Annotated[float, Field(gt=0.0, lt=1.0)] | None = 0.998
     """Of the averaged weights, which are what is kept. None: the last weights themselves."""
     keep: Literal["best", "last"] = "best"
-    """Which epoch's weights: the best by validation, or the last. Of few or near images, such as one
-    block of one bone, the best is a matter of chance."""
+    """Which epoch's weights: the best by validation, or the last. Validated on a few images of one
+    bone, the best is a matter of chance."""
     amp: Literal["off", "bfloat16", "float16"] = "bfloat16"
     """Precision of the forward pass; float16 needs CUDA."""
     seed: Natural = 0
