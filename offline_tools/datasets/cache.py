@@ -1,9 +1,10 @@
 """Examples on disk, mapped into memory: made once for the same data and contract.
 
 A cache is one folder, named by the hash of all that decides its content: the sources, the
-contract's input and normalisation, the target band and `_VERSION`. It appears under that name when
-it is whole. Its arrays are float32, exactly what `make_example` gives: about as large as the
-recorded images themselves (0.46 MB each at 224 x 256), and ready to be used without a conversion.
+contract's input and normalisation, the target band, the rule for flanks and `_VERSION`. It appears
+under that name when it is whole. Its arrays are float32, exactly what `make_example` gives: about
+as large as the recorded images themselves (0.46 MB each at 224 x 256; half as much again with a
+rule for flanks), and ready to be used without a conversion.
 """
 
 from __future__ import annotations
@@ -28,10 +29,13 @@ from offline_tools.datasets.examples import (
     BAND_END_PX,
     BAND_FULL_PX,
     LARGEST_STEP_MM,
+    OPEN_END_PX,
+    OPEN_FULL_PX,
     Example,
     Examples,
     make_example,
 )
+from offline_tools.datasets.flanks import FlankRule
 from offline_tools.datasets.images import ImageSource, images_of
 from offline_tools.errors import InputError, WorkError
 
@@ -47,6 +51,7 @@ def cached_examples(
     contract: ModelContract,
     cache: Path,
     on_image: Callable[[int, int], None] = lambda n_done, n_total: None,
+    flanks: FlankRule | None = None,
 ) -> Examples:
     """Examples of all images of the sources, from `cache` where they were made before.
 
@@ -56,6 +61,7 @@ def cached_examples(
     Parameters
     ----------
     on_image : called with how many images are done, and of how many, while they are made.
+    flanks : see `make_example`.
 
     Raises
     ------
@@ -65,9 +71,9 @@ def cached_examples(
     names = [name for source in sources for name in source.names]
     if not names or len(set(names)) < len(names):
         raise InputError(f"{len(set(names))} different images of {len(names)}, expected each once")
-    key = _key(sources, contract)
+    key = _key(sources, contract, flanks)
     folder = cache / key
-    size = 2 * len(names) * 4 * int(np.prod(contract.input.size_px))
+    size = (2 if flanks is None else 3) * len(names) * 4 * int(np.prod(contract.input.size_px))
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with _alone(cache / f".{key}.lock"):
@@ -80,7 +86,7 @@ def cached_examples(
             if shutil.disk_usage(cache).free < size:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             try:
-                _write(partial, sources, names, contract, on_image)
+                _write(partial, sources, names, contract, on_image, flanks)
                 partial.rename(folder)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
@@ -95,13 +101,14 @@ def cached_examples(
     return made
 
 
-def _key(sources: Sequence[ImageSource], contract: ModelContract) -> str:
+def _key(sources: Sequence[ImageSource], contract: ModelContract, flanks: FlankRule | None) -> str:
     content = {
         "version": _VERSION,
         "sources": [source.sha256 for source in sources],
         "input": asdict(contract.input),
         "normalisation": asdict(contract.normalisation),
         "target": [BAND_FULL_PX, BAND_END_PX, LARGEST_STEP_MM],
+        **({} if flanks is None else {"flanks": [asdict(flanks), OPEN_FULL_PX, OPEN_END_PX]}),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -132,18 +139,19 @@ def _write(
     names: Sequence[str],
     contract: ModelContract,
     on_image: Callable[[int, int], None],
+    flanks: FlankRule | None,
 ) -> None:
     folder.mkdir()
-    shape = (len(names), 1, *contract.input.size_px)
+    n_channels = {"images": 1, "targets": 1 if flanks is None else 2}
     lines: list[NDArray[np.float64]] = [np.empty((0, 2))]
     spacing_mm = []
     with contextlib.ExitStack() as stack:
         # Plain writes: a full disk under a map would be a signal, not an error.
         files = {name: stack.enter_context((folder / f"{name}.npy").open("wb")) for name in _MAPPED}
-        for file in files.values():
-            _write_head(file, shape)
+        for name, file in files.items():
+            _write_head(file, (len(names), n_channels[name], *contract.input.size_px))
         for n_done, image in enumerate(images_of(sources), start=1):
-            example = make_example(image, contract)
+            example = make_example(image, contract, flanks)
             _append(files["images"], files["targets"], example)
             lines.append(example.line)
             spacing_mm.append(example.network_spacing_mm)
@@ -161,4 +169,4 @@ def _write_head(file: IO[bytes], shape: tuple[int, ...]) -> None:
 
 def _append(images: IO[bytes], targets: IO[bytes], example: Example) -> None:
     images.write(np.ascontiguousarray(example.image, dtype="<f4").data)
-    targets.write(np.ascontiguousarray(example.target, dtype="<f4").data)
+    targets.write(np.ascontiguousarray(example.answer, dtype="<f4").data)

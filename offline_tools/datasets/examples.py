@@ -14,34 +14,47 @@ from scipy.spatial import KDTree
 
 from inference.contract import ModelContract
 from inference.preprocess import InputPlan
+from offline_tools.datasets.flanks import FlankRule, unseen_mm
 from offline_tools.datasets.images import LabelledImage
 from offline_tools.errors import InputError
 
 # Half width of the target, in network pixels: full bone within 1, none from 2 on. A band of 3
 # pixels is what a label that is off by one or two pixels can still teach.
 BAND_FULL_PX, BAND_END_PX = 1.0, 2.0
+# The same of what is left open around an unseen flank: where it lies is known less well.
+OPEN_FULL_PX, OPEN_END_PX = 5.0, 6.0
 LARGEST_STEP_MM = 1.0  # neighbours on a label further apart are two bones, not one flank
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One image as a network sees it and what it should answer, both (rows, columns) float32.
+    """One image as a network sees it and what it should answer, (rows, columns) float32.
 
-    `line` is the label in network pixels, (M, 2) float64 as (column, row).
+    `left_open` is 1 where no answer is wrong, None if that is nowhere.
+
+    `line` is the label in network pixels, (M, 2) float64 as (column, row): all of it, also where
+    the target leaves an unseen flank out.
     """
 
     image: NDArray[np.float32]
     target: NDArray[np.float32]
     line: NDArray[np.float64]
     network_spacing_mm: float
+    left_open: NDArray[np.float32] | None = None
+
+    @property
+    def answer(self) -> NDArray[np.float32]:
+        """What the losses take: (1 or 2, rows, columns), the target and what is left open."""
+        return np.stack([a for a in (self.target, self.left_open) if a is not None])
 
 
 @dataclass(frozen=True, slots=True)
 class Examples:
     """Many examples, in memory or mapped from a cache, float32 as the network takes them.
 
-    `images` and `targets` are (N, 1, rows, columns); `lines` (L, 2) float64 holds the labels of all
-    one after the other, that of example i from `line_ends[i]` to `line_ends[i + 1]`.
+    `images` are (N, 1, rows, columns), `targets` too, or (N, 2, rows, columns) with a rule for
+    flanks, see `Example.answer`. `lines` (L, 2) float64 holds the labels of all one after the
+    other, that of example i from `line_ends[i]` to `line_ends[i + 1]`.
     """
 
     names: tuple[str, ...]
@@ -52,21 +65,26 @@ class Examples:
     network_spacing_mm: NDArray[np.float64]
 
     @classmethod
-    def of(cls, images: Iterable[LabelledImage], contract: ModelContract) -> Self:
-        """Examples made in memory.
+    def of(
+        cls,
+        images: Iterable[LabelledImage],
+        contract: ModelContract,
+        flanks: FlankRule | None = None,
+    ) -> Self:
+        """Examples made in memory, see `make_example`.
 
         Raises
         ------
         InputError : there is no image.
         """
-        made = [(image.name, make_example(image, contract)) for image in images]
+        made = [(image.name, make_example(image, contract, flanks)) for image in images]
         if not made:
             raise InputError("no labelled image to make examples of")
         names, examples = zip(*made, strict=True)
         return cls(
             names=names,
             images=np.stack([example.image for example in examples])[:, None],
-            targets=np.stack([example.target for example in examples])[:, None],
+            targets=np.stack([example.answer for example in examples]),
             lines=np.concatenate([example.line for example in examples]),
             line_ends=np.cumsum([0, *(len(example.line) for example in examples)]),
             network_spacing_mm=np.array([example.network_spacing_mm for example in examples]),
@@ -105,19 +123,40 @@ class Examples:
         )
 
 
-def make_example(labelled: LabelledImage, contract: ModelContract) -> Example:
-    """The image through the very preprocessing that runs live, with its target band."""
+def make_example(
+    labelled: LabelledImage, contract: ModelContract, flanks: FlankRule | None = None
+) -> Example:
+    """The image through the very preprocessing that runs live, with its target band.
+
+    With a rule, flanks that the image does not show are no bone in the target but left open, and
+    background farther on.
+    """
     plan = labelled.plan(contract)
+    line_px = labelled.line.points_px
+    past_mm = np.zeros(len(line_px)) if flanks is None else unseen_mm(labelled, flanks)
+    target = target_band(line_px[past_mm == 0.0], plan)
+    left_open = None
+    if flanks is not None:
+        is_open = (past_mm > 0.0) & (past_mm <= flanks.open_mm)
+        around = target_band(line_px[is_open], plan, OPEN_FULL_PX, OPEN_END_PX)
+        left_open = np.where(target > 0.0, 0.0, around).astype(np.float32)
     return Example(
         image=plan.prepare(labelled.pixels)[0, 0],
-        target=target_band(labelled.line.points_px, plan),
-        line=plan.network_from_pixel(labelled.line.points_px),
+        target=target,
+        line=plan.network_from_pixel(line_px),
         network_spacing_mm=plan.network_spacing_mm,
+        left_open=left_open,
     )
 
 
-def target_band(line_px: NDArray[np.float64], plan: InputPlan) -> NDArray[np.float32]:
-    """Soft band around a line, (rows, columns) float32: 1 near it, 0 from 2 network pixels on."""
+def target_band(
+    line_px: NDArray[np.float64],
+    plan: InputPlan,
+    full_px: float = BAND_FULL_PX,
+    end_px: float = BAND_END_PX,
+) -> NDArray[np.float32]:
+    """Soft band around a line, (rows, columns) float32: 1 up to `full_px` network pixels from it,
+    0 from `end_px` on."""
     target = np.zeros(plan.network_size_px, dtype=np.float32)
     u0, v0, width, height = plan.roi_px
     offset = line_px - (u0, v0)
@@ -127,8 +166,8 @@ def target_band(line_px: NDArray[np.float64], plan: InputPlan) -> NDArray[np.flo
     dense = _densified(plan.network_from_pixel(line_px), LARGEST_STEP_MM / plan.network_spacing_mm)
     row, column = np.indices(plan.network_size_px)
     pixels = np.column_stack((column.ravel(), row.ravel()))
-    distance, _ = KDTree(dense).query(pixels, distance_upper_bound=BAND_END_PX)
-    share = (BAND_END_PX - distance) / (BAND_END_PX - BAND_FULL_PX)
+    distance, _ = KDTree(dense).query(pixels, distance_upper_bound=end_px)
+    share = (end_px - distance) / (end_px - full_px)
     return np.clip(share, 0.0, 1.0).reshape(target.shape).astype(np.float32)
 
 

@@ -26,6 +26,17 @@ _STRIP_BRIGHTNESS = (0.2, 0.9)
 _STRIP_DECAY = (0.2, 0.6)
 _N_STRIPS = 3
 
+# Bellies of muscle, vessels, tendons: dark ellipses with a bright sheath on top. Unlike below bone,
+# tissue goes on beneath them.
+_N_BELLIES = 3
+_BELLY_HALF_WIDTH_SHARE = (0.03, 0.22)  # of the image's width
+_BELLY_HALF_HEIGHT_SHARE = (0.02, 0.14)
+_BELLY_TILT_RAD = 0.9
+_BELLY_TRANSMISSION = (0.1, 0.6)
+_BELLY_EDGE = (0.1, 0.5)  # of its half axes, over which it fades
+_SHEATH_HALF_WIDTH_PX = (0.6, 2.0)
+_SHEATH_BRIGHTNESS = (0.0, 0.9)
+
 _BLUR_REACH_PX = 2
 
 
@@ -40,6 +51,8 @@ def augment(
     grid = _random_grid(images.shape, settings, generator)
     moved = functional.grid_sample(torch.cat((images, targets), dim=1), grid, align_corners=False)
     images, targets = moved[:, :1], moved[:, 1:]
+    if settings.belly_probability > 0.0:
+        images = _with_bellies(images, targets, settings, generator)
     if settings.shadow_probability > 0.0:
         transmission = _shadows(images, settings, generator)
         images = images * transmission
@@ -140,6 +153,37 @@ def _strips(images: Tensor, settings: AugmentationSettings, generator: torch.Gen
     fading = 0.6 + 0.4 * torch.cos(_uniform(n, 0.0, 4.0, generator).view(n, 1) * along + phase)
     profile = brightness.view(n, 1) * lines.sum(dim=1)
     return (profile[:, :, None] * fading[:, None, :]).unsqueeze(1)
+
+
+def _with_bellies(
+    images: Tensor, targets: Tensor, settings: AugmentationSettings, generator: torch.Generator
+) -> Tensor:
+    """Dark ellipses with a bright upper edge in some images, none where it would touch bone."""
+    n, _, height, width = images.shape
+    shape = (n, _N_BELLIES, 1, 1)
+
+    def drawn(low: float, high: float) -> Tensor:
+        return _uniform(n * _N_BELLIES, low, high, generator).view(shape)
+
+    half_u = width * drawn(*_BELLY_HALF_WIDTH_SHARE)
+    half_v = width * drawn(*_BELLY_HALF_HEIGHT_SHARE)
+    u = torch.arange(width, device=images.device) - width * drawn(0.0, 1.0)
+    v = torch.arange(height, device=images.device).view(-1, 1) - height * drawn(0.0, 1.0)
+    tilt_rad = drawn(-_BELLY_TILT_RAD, _BELLY_TILT_RAD)
+    cos, sin = torch.cos(tilt_rad), torch.sin(tilt_rad)
+    along, across = (cos * u + sin * v) / half_u, (cos * v - sin * u) / half_v
+    radius = torch.hypot(along, across)  # 1 on the edge
+    has_some = _random(n, generator=generator) < settings.belly_probability
+    fading, has_bone = drawn(*_BELLY_EDGE), (targets > 0.0).any(1, True)
+    touches = ((radius < 1.0 + fading) & has_bone).any(3, True).any(2, True)
+    is_there = has_some.view(n, 1, 1, 1) & ~touches
+    inside = ((1.0 - radius) / fading + 0.5).clamp(0.0, 1.0) * is_there
+    dark = 1.0 - inside * (1.0 - drawn(*_BELLY_TRANSMISSION))
+    away_px = (radius - 1.0) * (half_u * half_v).sqrt()
+    edge = torch.exp(-0.5 * (away_px / drawn(*_SHEATH_HALF_WIDTH_PX)) ** 2)
+    upwards = (-across / radius.clamp_min(1e-3)).clamp_min(0.0)
+    sheath = is_there * drawn(*_SHEATH_BRIGHTNESS) * edge * upwards
+    return torch.maximum(images * dark.prod(dim=1, keepdim=True), sheath.amax(dim=1, keepdim=True))
 
 
 def _blurred(images: Tensor, axial_px: Tensor, lateral_px: Tensor) -> Tensor:

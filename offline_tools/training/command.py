@@ -10,6 +10,7 @@ from typing import Any
 from offline_tools.command_line import DATA_CREDIT, made_with
 from offline_tools.datasets.cache import cached_examples
 from offline_tools.datasets.examples import Examples
+from offline_tools.datasets.flanks import FlankRule
 from offline_tools.datasets.images import ImageSource, LabelledImage, images_of, is_ultrabones
 from offline_tools.datasets.records import open_records
 from offline_tools.datasets.simulated import (
@@ -137,8 +138,9 @@ def summary(settings: TrainSettings) -> str:
 def _examples(
     sources: Sequence[ImageSource], settings: TrainSettings, cache: Path | None, on_image: OnImage
 ) -> Examples:
+    flanks = None if settings.flanks is None else FlankRule(**settings.flanks.model_dump())
     if cache is not None:
-        return cached_examples(sources, settings.contract(), cache, on_image)
+        return cached_examples(sources, settings.contract(), cache, on_image, flanks)
     n_images = sum(len(source.names) for source in sources)
 
     def images() -> Iterator[LabelledImage]:
@@ -146,7 +148,7 @@ def _examples(
             yield image
             on_image(n_done, n_images)
 
-    return Examples.of(images(), settings.contract())
+    return Examples.of(images(), settings.contract(), flanks)
 
 
 def _counted(n: int, noun: str) -> str:

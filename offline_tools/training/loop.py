@@ -118,7 +118,7 @@ def train(
 
 
 def load_run(run: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """The best network of a run, ready to evaluate, and what its `run.json` says.
+    """The network that a run kept, ready to evaluate, and what its `run.json` says.
 
     Raises
     ------
@@ -229,7 +229,7 @@ class _Training:
             time.perf_counter() - start_s,
         )  # fmt: skip
         self.results.append(result)
-        if result.is_better_than(self.best):
+        if settings.keep == "last" or result.is_better_than(self.best):
             self.best = result
         return result
 

@@ -12,6 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+# Where a target is left open no answer costs anything: it is replaced by a firm no.
+_OPEN_FROM = 0.5
+_FIRM_NO = -30.0
+
 # A target is 1 up to one pixel from its line and falls to 0 at two. Being moved and interpolated
 # takes a little from the plateau: what is left above this is the line's own pixels.
 _SKELETON_FROM = 0.9
@@ -62,5 +66,11 @@ TERMS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def loss_terms(logits: Tensor, target: Tensor, weights: Mapping[str, float]) -> dict[str, Tensor]:
-    """Each term by its name, times its weight; their sum is the loss."""
+    """Each term by its name, times its weight; their sum is the loss.
+
+    A second channel of the target, if there is one, says where it is left open.
+    """
+    if target.shape[1] > 1:
+        is_open = target[:, 1:] >= _OPEN_FROM
+        logits, target = logits.masked_fill(is_open, _FIRM_NO), target[:, :1] * ~is_open
     return {name: weight * TERMS[name](logits, target) for name, weight in weights.items()}

@@ -1,8 +1,8 @@
 """The folder of a run: what lies in it, each file whole or as it was before.
 
-run.json       effective settings, contract, data, versions; epochs reached, best epoch
+run.json       effective settings, contract, data, versions; epochs reached, epoch kept (best)
 log.csv        one row per epoch
-checkpoint.pt  weights of the best epoch by validation, averaged
+checkpoint.pt  weights of the epoch kept, averaged: the best by validation, or the last
 last.pt        everything needed to continue after the last epoch
 """
 

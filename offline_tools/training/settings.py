@@ -139,6 +139,8 @@ class AugmentationSettings(_Section):
     """Of the image's width: where the probe does not touch, or gas or a tendon lies above."""
     strip_probability: Share = 0.2
     """Bright lines near the top, as a probe's cover makes them."""
+    belly_probability: Share = 0.0
+    """Dark ellipses with a bright edge, as muscle, vessels and tendons show: no bone."""
 
     @model_validator(mode="after")
     def _ranges_rise(self) -> Self:
@@ -167,6 +169,15 @@ class SimulatedSettings(_Section):
     """How often each is seen per epoch: 0.2 draws a fifth of them anew for every epoch."""
 
 
+class FlankSettings(_Section):
+    """Ends of labels that an image does not show; see `offline_tools.datasets.flanks`."""
+
+    steeper_than_deg: Annotated[float, Field(ge=0.0, le=90.0)] = 60.0
+    fainter_than: Share = 0.3
+    open_mm: NonNegative = 2.0
+    """So far past the last echo a flank is neither bone nor background, then background."""
+
+
 class TrainSettings(_Section):
     """One training. The seed fixes initial weights, order and augmentation."""
 
@@ -181,11 +192,16 @@ class TrainSettings(_Section):
     ] = CosineSchedule()
     augmentation: AugmentationSettings = AugmentationSettings()
     simulated: SimulatedSettings = SimulatedSettings()
+    flanks: FlankSettings | None = None
+    """Flanks that nobody sees are not taught as bone. None: labels count as they are."""
     line: LineSettings = LineSettings()
     batch_size: Count = 8
     epochs: Count = 60
     ema_decay: Annotated[float, Field(gt=0.0, lt=1.0)] | None = 0.998
     """Of the averaged weights, which are what is kept. None: the last weights themselves."""
+    keep: Literal["best", "last"] = "best"
+    """Which epoch's weights: the best by validation, or the last. Validated on a few images of one
+    bone, the best is a matter of chance."""
     amp: Literal["off", "bfloat16", "float16"] = "bfloat16"
     """Precision of the forward pass; float16 needs CUDA."""
     seed: Natural = 0

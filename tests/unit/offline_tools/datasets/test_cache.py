@@ -16,6 +16,7 @@ from inference.contract import ModelContract, Normalisation
 from offline_tools.datasets import cache as module
 from offline_tools.datasets.cache import cached_examples
 from offline_tools.datasets.examples import Example, Examples
+from offline_tools.datasets.flanks import FlankRule
 from offline_tools.datasets.images import images_of
 from offline_tools.errors import InputError, WorkError
 from tests.support.datasets import FakeSource
@@ -62,7 +63,17 @@ def test_second_call_reads_no_image_and_writes_nothing(
     assert cached_examples([source], contract, tmp_path).images.max() < 7.0
 
 
-def test_other_data_or_another_contract_make_another_cache(
+def test_cached_targets_hold_what_is_left_open(
+    source: FakeSource, contract: ModelContract, tmp_path: Path
+) -> None:
+    rule = FlankRule(steeper_than_deg=0.0, fainter_than=1.0, open_mm=5.0)
+    cached = cached_examples([source], contract, tmp_path, flanks=rule).targets
+    made = Examples.of(images_of([source]), contract, rule).targets
+    assert cached.shape == (4, 2, 224, 256)
+    np.testing.assert_array_equal(cached, made)
+
+
+def test_other_data_another_contract_or_rule_make_another_cache(
     source: FakeSource, contract: ModelContract, tmp_path: Path
 ) -> None:
     cached_examples([source], contract, tmp_path)
@@ -70,7 +81,9 @@ def test_other_data_or_another_contract_make_another_cache(
     cached_examples([source], brighter, tmp_path)
     cached_examples([replace(source, record="record02")], contract, tmp_path)
     cached_examples([source], replace(contract, intended_use="another"), tmp_path)
-    assert len(folders(tmp_path)) == 3  # what a network is for changes no example
+    for open_mm in (0.0, 2.0):
+        cached_examples([source], contract, tmp_path, flanks=FlankRule(60.0, 0.25, open_mm))
+    assert len(folders(tmp_path)) == 5  # what a network is for changes no example
 
 
 @pytest.mark.parametrize("victim", ["images.npy", "targets.npy", "lines.npy", "names.json"])

@@ -137,6 +137,23 @@ def test_strips_are_bright_lines_near_the_top() -> None:
     torch.testing.assert_close(targets, images)
 
 
+def test_bellies_are_dark_with_a_bright_upper_edge_and_keep_off_bone() -> None:
+    images, bone = torch.full((64, 1, 112, 128), 0.3), disc(60, 64, n=64)
+    found, targets = augment(images, bone, settings(belly_probability=0.5), generator())
+    torch.testing.assert_close(targets, bone, atol=1e-4, rtol=0)
+    torch.testing.assert_close(found[bone > 0], images[bone > 0], atol=1e-4, rtol=0)
+    is_struck = (found - images)[:, 0].abs().amax((1, 2)) > 0.05
+    assert 15 < int(is_struck.sum()) < 40
+    struck = found[is_struck]
+    assert 0.02 < float((struck < 0.25).float().mean()) < 0.4
+    # What is brighter than before lies above what is darker: no shadow goes down from it.
+    rows = torch.arange(112.0).view(112, 1)
+    bright, dark = struck > 0.32, struck < 0.28
+    assert bool(bright.any())
+    mean_rows = [float((rows * part).sum() / part.sum()) for part in (bright, dark)]
+    assert mean_rows[0] < mean_rows[1]
+
+
 def test_blur_is_each_image_s_own() -> None:
     images = torch.zeros(32, 1, 21, 21)
     images[:, :, 10, 10] = 1.0

@@ -109,19 +109,25 @@ def test_f1_decides_and_of_equals_the_loss(f1: float, loss: float, is_better: bo
     assert other.is_better_than(None)
 
 
-def test_checkpoint_stays_with_the_best_epoch(
-    drawn: Examples, small_settings: TrainSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("keep", "kept_epoch"), [("best", 2), ("last", 3)])
+def test_checkpoint_is_that_of_the_best_epoch_or_the_last(
+    drawn: Examples,
+    small_settings: TrainSettings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    keep: str,
+    kept_epoch: int,
 ) -> None:
     scores = iter([0.5, 0.7, 0.6])
     monkeypatch.setattr(loop, "validate", lambda *_: (1.0, (next(scores), 0.9)))
     kept = []
-    settings = small_settings.changed({"ema_decay": 0.5})
+    settings = small_settings.changed({"ema_decay": 0.5, "keep": keep})
     run_training(drawn, settings, tmp_path, on_epoch=lambda _: kept.append(weights(tmp_path)))
     key = "head.weight"
     assert not torch.equal(kept[0][key], kept[1][key])
-    assert torch.equal(kept[1][key], kept[2][key])
+    assert torch.equal(kept[1][key], kept[2][key]) is (keep == "best")
     description = json.loads((tmp_path / "run.json").read_text())
-    assert (description["best"]["epoch"], description["reached"]["epoch"]) == (2, 3)
+    assert (description["best"]["epoch"], description["reached"]["epoch"]) == (kept_epoch, 3)
 
 
 def test_same_seed_gives_the_same_curve_and_another_seed_another(

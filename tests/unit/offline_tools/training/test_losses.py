@@ -68,3 +68,22 @@ def test_right_answer_costs_less_than_its_mirror_image(name: str) -> None:
     lowest = -1.0 if name == "skeleton" else 0.0
     assert TERMS[name](logits, target).item() == pytest.approx(lowest, abs=1e-2)
     assert TERMS[name](logits.flip(2), target).item() > lowest + 0.9
+
+
+@pytest.mark.parametrize("name", list(TERMS))
+def test_no_answer_costs_anything_where_the_target_is_left_open(name: str) -> None:
+    target = torch.zeros(1, 2, 8, 8)
+    target[:, 0, :2] = 1.0
+    target[:, 1, 2:5] = 1.0
+    weights = {name: 1.0}
+    answers = [torch.zeros(1, 1, 8, 8) for _ in range(3)]
+    answers[1][:, :, 2:5] = 9.0
+    answers[2][:, :, 5:] = 9.0
+    losses = [loss_terms(answer, target, weights)[name].item() for answer in answers]
+    assert losses[1] == losses[0]
+    if name != "skeleton":  # which looks at the line alone
+        assert losses[2] > losses[0] + 0.05
+    logits = answers[0].requires_grad_()
+    (slope,) = torch.autograd.grad(loss_terms(logits, target, weights)[name], logits)
+    assert not slope[:, :, 2:5].any()
+    assert bool(slope[:, :, :2].all())

@@ -51,6 +51,11 @@ def test_all_problems_are_reported_at_once_by_dotted_name() -> None:
         ({"amp": "float16", "device": "cpu"}, "amp = 'float16' needs device cuda"),
         ({"ema_decay": 1.0}, "ema_decay = 1.0: input should be less than 1"),
         ({"loss": {"dice": float("nan")}}, "loss.dice = nan"),
+        (
+            {"flanks": {"steeper_than_deg": 91.0}},
+            "flanks.steeper_than_deg = 91.0: input should be less than or equal to 90",
+        ),
+        ({"flanks": {"open_mm": -1.0}}, "flanks.open_mm = -1.0"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(tree: dict[str, object], text: str) -> None:
