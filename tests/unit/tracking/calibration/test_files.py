@@ -156,3 +156,11 @@ def test_residuals_hide_nothing() -> None:
     assert residuals.max == 101.0
     assert residuals.rms == pytest.approx(np.sqrt((19 + 101.0**2) / 20))
     assert residuals.as_section("mm")["median_mm"] == 1.0
+
+
+def test_the_example_of_the_documentation_is_one_that_is_read(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[4] / "docs" / "files.md").read_text(encoding="utf-8")
+    path = tmp_path / "calibration.toml"
+    path.write_text(text.split("```toml\n")[1].split("```")[0], encoding="utf-8")
+    assert load_calibration(path).spacing_mm == pytest.approx((0.08, 0.085))
+    assert load_registration(path).T_ct_reference[0, 3] == 240.0
