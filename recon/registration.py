@@ -1,6 +1,7 @@
 """Rigid registration of a bone cloud to the CT surface: a result to judge, not a bare matrix.
 
-Trimmed point-to-plane ICP. A few thousand points find the way, all of them judge the end.
+Trimmed point-to-plane ICP. A few thousand points find the way, all of them judge the end. Where the
+surface does not tell where the cloud lies, as along a bone, it stays where the landmarks put it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial.transform import Rotation
 
 from recon.errors import ReconError
 from recon.surface import SurfaceDistance
@@ -48,10 +50,14 @@ _TRIM_SIGMAS = 3.0
 _MAD_TO_SIGMA = 1.4826
 _LEAST_TRIM_MM = 0.1  # so that a perfect cloud keeps its points
 
+# Landmarks on bone are found no better, however well a few of them happen to fit.
+_LEAST_START_SIGMA_MM = 1.0
+
 # A motion of 1 mm that raises the RMS residual by less is not held by the surface.
 _HELD_FROM = 0.15
 # Rise of the RMS residual, as a share of it, that tells two positions apart.
 _RISE_SEEN = 0.1
+_RISE = math.sqrt((1.0 + _RISE_SEEN) ** 2 - 1.0)  # what it takes on top, summed in squares
 
 _N_SEGMENTS = 10  # along the bone; odd against even ones make the two halves
 
@@ -74,6 +80,27 @@ class Motion:
     def is_degenerate(self) -> bool:
         """Whether the surface hardly tells where along this motion the cloud lies."""
         return self.grip < _HELD_FROM
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """Where the search begins, and how sure that is (standard deviation, None: not at all)."""
+
+    T_ct_reference: Matrix
+    sigma_mm: float | None
+
+    def pull(self, T: Matrix, centre: Array, scale_mm: float) -> Array:
+        """The three slides and three turns (6,) about the centre that lead from here to T."""
+        off = T @ invert(self.T_ct_reference)
+        slide = centre - apply(invert(off), centre[None])[0]
+        return np.concatenate((slide, scale_mm * Rotation.from_matrix(off[:3, :3]).as_rotvec()))
+
+    def weight(self, rms_mm: float) -> float:
+        """Squared grip at which surface and start count alike. Half a motion's slack is taken for
+        one standard deviation: of that size are the errors along simulated bones."""
+        if self.sigma_mm is None:
+            return 0.0
+        return (0.5 * _RISE * rms_mm / max(self.sigma_mm, _LEAST_START_SIGMA_MM)) ** 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +139,7 @@ class RegistrationResult:
         if not self.degenerate:
             return f"held in every direction: {quality}"
         free = ", ".join(f"{m.name} ({m.slack_mm:.1f} mm slack)" for m in self.degenerate)
-        return f"{quality}, but not held against: {free}"
+        return f"not held against: {free}; otherwise {quality}"
 
 
 def register_cloud(
@@ -120,6 +147,7 @@ def register_cloud(
     surface: SurfaceDistance,
     T_ct_reference_start: ArrayLike,
     *,
+    start_sigma_mm: float | None = None,
     max_residual_mm: float = 2.0,
     min_inlier_share: float = 0.5,
 ) -> RegistrationResult:
@@ -134,6 +162,9 @@ def register_cloud(
     points_reference_mm : (N, 3), frame `reference`, N at least 100
     surface : in CT space, mm
     T_ct_reference_start : (4, 4), from landmarks or set by hand
+    start_sigma_mm : how far off the start may be, one standard deviation at the cloud, as by
+        `LandmarkFit.expected_tre_mm`; less than 1 mm is not believed. It holds the cloud in the
+        motions that the surface tells less about. None: the surface alone decides.
 
     Raises
     ------
@@ -141,19 +172,20 @@ def register_cloud(
         is no registration (residual or share of inliers); with the number that shows it.
 
     Source: Chen, Medioni 1992 (point to plane); Chetverikov et al. 2002 (trimming); the grip by
-    the normal equations as in Gelfand et al. 2003.
+    the normal equations as in Gelfand et al. 2003; the start as a prior after Zhang et al. 2016.
     """
     points = np.asarray(points_reference_mm, dtype=np.float64).reshape(-1, 3)
     points = points[np.isfinite(points).all(axis=1)]
-    start = _checked_start(T_ct_reference_start)
+    start = _Start(_checked_start(T_ct_reference_start), start_sigma_mm)
     if len(points) < 100:
         raise ReconError(f"registration: the cloud has {len(points)} points, expected 100 or more")
     _check_size(points, surface)
-    T, n_steps, is_converged = _align(points, surface, start)
+    T, n_steps, is_converged = _align(points, surface, start.T_ct_reference, start)
     distances_mm, is_inlier, trim_mm = _trimmed(apply(T, points), surface)
     _check_end(distances_mm, is_inlier, max_residual_mm, min_inlier_share)
     motions = _motions(apply(T, points[is_inlier]), surface)
-    held_out_mm, disagree_mm = _halves(points, surface, T)
+    held_out_mm, disagree_mm = _halves(points, surface, T, start)
+    moved = apply(T, points) - apply(start.T_ct_reference, points)
     return RegistrationResult(
         T_ct_reference=T,
         is_converged=is_converged,
@@ -166,8 +198,8 @@ def register_cloud(
         held_out=Residuals.of(held_out_mm[held_out_mm <= trim_mm]),
         halves_disagree_mm=disagree_mm,
         motions=motions,
-        moved_mm=float(np.linalg.norm((apply(T, points) - apply(start, points)).mean(axis=0))),
-        turned_rad=rotation_angle_rad(invert(start) @ T),
+        moved_mm=float(np.linalg.norm(moved.mean(axis=0))),
+        turned_rad=rotation_angle_rad(invert(start.T_ct_reference) @ T),
     )
 
 
@@ -175,15 +207,16 @@ def _align(
     points: Array,
     surface: SurfaceDistance,
     T: Matrix,
+    start: _Start,
     stages: tuple[tuple[int, int, float], ...] = _STAGES,
 ) -> tuple[Matrix, int, bool]:
-    """From a start to where it no longer moves: transform, steps, whether it converged."""
+    """From T to where it no longer moves: transform, steps, whether it converged."""
     n_total = 0
     changed_mm = math.inf
     for n_points, max_steps, damping in stages:
         used = _thinned(points, n_points)
         for _ in range(max_steps):
-            step, changed_mm = _step(apply(T, used), surface, damping)
+            step, changed_mm = _step(used, surface, T, start, damping)
             moved_mm = np.abs(apply(step @ T, used) - apply(T, used)).max()
             T = step @ T
             n_total += 1
@@ -192,16 +225,20 @@ def _align(
     return T, n_total, changed_mm < _CONVERGED_MM
 
 
-def _step(points_ct: Array, surface: SurfaceDistance, damping: float) -> tuple[Matrix, float]:
+def _step(
+    points: Array, surface: SurfaceDistance, T: Matrix, start: _Start, damping: float
+) -> tuple[Matrix, float]:
     """The rigid motion in CT space that brings the inliers nearest to their planes, and by how
     much it changes their heights (RMS, mm)."""
+    points_ct = apply(T, points)
     distances_mm, triangles_mm = surface.nearest_triangles_mm(points_ct)
     is_inlier = distances_mm <= _trim_mm(distances_mm)
     centre = points_ct[is_inlier].mean(axis=0)
-    J, heights_mm = _equations(points_ct[is_inlier], triangles_mm[is_inlier], centre)
-    H = J.T @ J + damping * len(J) * np.eye(6)
-    motion = np.linalg.solve(H, -J.T @ heights_mm)
     scale_mm = _rms_radius(points_ct[is_inlier], centre)
+    J, heights_mm = _equations(points_ct[is_inlier], triangles_mm[is_inlier], centre)
+    weight = len(J) * start.weight(float(np.sqrt(np.mean(heights_mm**2))))
+    H = J.T @ J + (weight + damping * len(J)) * np.eye(6)
+    motion = -np.linalg.solve(H, J.T @ heights_mm + weight * start.pull(T, centre, scale_mm))
     turn = from_rotation_vector(motion[3:] / scale_mm, np.zeros(3))
     turn[:3, 3] = centre - turn[:3, :3] @ centre + motion[:3]
     return turn, float(np.sqrt(np.mean((J @ motion) ** 2)))
@@ -229,21 +266,23 @@ def _motions(inliers_ct: Array, surface: SurfaceDistance) -> tuple[Motion, ...]:
     J = np.hstack((J[:, :3] @ axes.T, J[:, 3:] @ axes.T))
     covariance = np.linalg.pinv(J.T @ J / len(used), hermitian=True, rcond=1e-12)
     grips = 1.0 / np.sqrt(np.maximum(np.diag(covariance), 1e-12))
-    rise_mm = math.sqrt((1.0 + _RISE_SEEN) ** 2 - 1.0) * float(np.sqrt(np.mean(distances_mm**2)))
+    rise_mm = _RISE * float(np.sqrt(np.mean(distances_mm**2)))
     return tuple(
         Motion(name, axes[k % 3], float(grip), rise_mm / float(grip))
         for k, (name, grip) in enumerate(zip(_MOTION_NAMES, grips, strict=True))
     )
 
 
-def _halves(points: Array, surface: SurfaceDistance, T: Matrix) -> tuple[Array, float]:
+def _halves(
+    points: Array, surface: SurfaceDistance, T: Matrix, start: _Start
+) -> tuple[Array, float]:
     """Distance of every point by the fit of the other half, and how far the two fits disagree."""
     centred = points - points.mean(axis=0)
     _, _, axes = np.linalg.svd(_thinned(centred, _N_FINE), full_matrices=False)
     along = centred @ axes[0]
     segment = ((along - along.min()) / np.ptp(along) * _N_SEGMENTS).astype(np.int64)
     is_odd = segment % 2 == 1
-    fits = [_align(points[part], surface, T, _STAGES[1:])[0] for part in (is_odd, ~is_odd)]
+    fits = [_align(points[part], surface, T, start, _STAGES[1:])[0] for part in (is_odd, ~is_odd)]
     seen = _thinned(points, _N_FINE)
     disagree_mm = np.linalg.norm(apply(fits[0], seen) - apply(fits[1], seen), axis=1).max()
     used = _thinned(np.arange(len(points)), _N_FINE)

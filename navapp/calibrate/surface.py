@@ -38,7 +38,8 @@ def register(
     else:
         raise ConfigError("registration needs a start: give --landmarks or --start")
     surface = SurfaceDistance(read_mesh(mesh))
-    result = register_cloud(points_mm, surface, start)
+    sigma_mm = None if fit is None else fit.expected_tre_mm(np.nanmean(points_mm, axis=0))
+    result = register_cloud(points_mm, surface, start, start_sigma_mm=sigma_mm)
     lines += [
         result.verdict(),
         f"held out: {result.held_out.rms:.2f} mm RMS; two halves of the bone disagree by at most "

@@ -103,7 +103,8 @@ class Registering:
         return self.start
 
     def refine(self, points_reference_mm: Array, surface: SurfaceDistance) -> RegistrationResult:
-        """Let the cloud slide onto the surface from where the landmarks put it.
+        """Let the cloud slide onto the surface from where the landmarks put it; in what the
+        surface does not tell, as along a bone, it stays there.
 
         Raises
         ------
@@ -112,7 +113,10 @@ class Registering:
         start = self.start
         if start is None:
             raise ConfigError("the surface needs a start: fit the landmarks first")
-        refined = register_cloud(points_reference_mm, surface, start.T_target_source)
+        sigma_mm = start.expected_tre_mm(points_reference_mm.mean(axis=0))
+        refined = register_cloud(
+            points_reference_mm, surface, start.T_target_source, start_sigma_mm=sigma_mm
+        )
         if self.start is start:  # else the landmarks are others by now
             self.refined = refined
         return refined

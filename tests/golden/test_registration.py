@@ -97,6 +97,35 @@ def test_what_holds_in_every_direction_is_not_called_degenerate() -> None:
     assert "held in every direction" in result.verdict()
 
 
+def test_a_slightly_tapered_bone_is_not_slid_along_by_an_echo_that_is_too_deep() -> None:
+    """A cone of 2 degrees, its cloud 0.2 mm too deep: along it lies what makes that good."""
+    slope, length_mm = np.tan(np.radians(2.0)), 80.0
+    z_mm, angle = np.linspace(0.0, 200.0, 101), np.linspace(0.0, 2.0 * np.pi, 91)[:-1]
+    ring = np.column_stack((np.cos(angle), np.sin(angle), np.zeros(90)))
+    rings = (12.0 + slope * z_mm)[:, None, None] * ring + (z_mm[:, None] * (0.0, 0.0, 1.0))[:, None]
+    k = np.arange(100 * 90).reshape(100, 90)
+    right = np.roll(k, -1, axis=1)
+    faces = np.stack((k, right, k + 90, right, right + 90, k + 90), axis=2).reshape(-1, 3)
+    surface = SurfaceDistance(TriangleMesh(rings.reshape(-1, 3), faces.astype(np.int32)))
+    rng = np.random.default_rng(0)
+    z, turn = rng.uniform(60.0, 60.0 + length_mm, 4000), rng.uniform(0.0, 2.0, 4000)
+    radius = 12.0 + slope * z - 0.2 + rng.normal(0.0, 0.1, 4000)
+    points = np.column_stack((radius * np.cos(turn), radius * np.sin(turn), z))
+    start = from_rotation_vector((0.0, 0.0, 0.0), (0.4, -0.3, 0.0))
+
+    def along_mm(start_sigma_mm: float | None) -> float:
+        result = register_cloud(points, surface, start, start_sigma_mm=start_sigma_mm)
+        moved = apply(result.T_ct_reference, points) - points
+        assert np.linalg.norm(moved[:, :2], axis=1).max() < 0.6
+        assert result.motions[0].is_degenerate
+        assert result.verdict().startswith("not held against: slide along the bone")
+        return float(np.abs(moved[:, 2]).max())
+
+    assert along_mm(None) > 2.0
+    assert along_mm(1.0) < 0.5
+    assert along_mm(0.0) == along_mm(1.0)  # nobody finds landmarks as well as that
+
+
 def test_bad_input_is_refused_with_its_number(scene: Scene) -> None:
     points, surface, start = scene.points_reference, scene.surface, scene.start(0)
     with pytest.raises(ReconError, match="has 50 points"):

@@ -300,13 +300,15 @@ def test_accepting_while_frozen_moves_image_cloud_marks_and_settings(
         settings = (desk.folder.path / "session.toml").read_text()
         assert "session/registration.toml" in settings  # it is there when this is opened again
         assert "the volume begins anew" in desk.message
-        # And it can be done again: the scene moves on, and no further than it should.
+        # And it can be done again: the scene moves on, and no further than it should. A short
+        # stretch of bone holds little: it stays where the landmarks put it, to their millimetre.
         n_before = desk.session.scene.n_voxels
         window.book["refine"].trigger()
         assert wait_until(lambda: desk.registering.refined is not None, 30.0), desk.message
         window.book["accept"].trigger()
-        apart_mm = apply(desk.session.scene.registration.T_ct_reference, np.zeros((1, 3)))
-        assert np.linalg.norm(apart_mm - apply(T_ct_reference, np.zeros((1, 3)))) < 5.0
+        points_ct = desk.session.scene.snapshot().points_mm
+        off = desk.session.scene.registration.T_ct_reference @ invert(T_ct_reference)
+        assert np.linalg.norm(apply(off, points_ct) - points_ct, axis=1).max() < 1.0
         assert desk.session.scene.n_voxels == pytest.approx(n_before, rel=0.25)
         assert np.median(desk.session.scene.first_distances_mm) < 0.3
 
