@@ -28,6 +28,10 @@ LINE_BYTES = 64
 _BLOCK_BITS = 20
 INDEX_LIMIT = (1 << _BLOCK_BITS) - 1
 
+# Blocks of a cube of 4 x 4 x 4, and what is left of a key without its place in the cube.
+BUCKETS_PER_CUBE = 64
+_CUBES = ~(3 | 3 << _BLOCK_BITS + 1 | 3 << 2 * (_BLOCK_BITS + 1))
+
 # Columns of `Table.sums` (x, y, z, confidence come first), `towards` and `numbers`.
 _CONFIDENCE = 3
 TOWARDS = 8  # and two more
@@ -85,14 +89,18 @@ class Stamp(NamedTuple):
 
 @numba.njit(cache=True, nogil=True)
 def _bucket_of(key: int, n_buckets: int) -> np.int64:
-    """The key's bits, mixed so that neighbours lie far apart.
+    """Blocks that share a cube of 4 x 4 x 4 have buckets side by side, four cache lines in all;
+    the cube's place is its key's bits, mixed so that neighbouring cubes lie far apart.
 
     Source: finaliser of splitmix64, S. Vigna, 2015.
     """
-    mixed = np.uint64(key)
+    x, y, z = key >> 2 * (_BLOCK_BITS + 1), key >> (_BLOCK_BITS + 1), key
+    within = (x & 3) << 4 | (y & 3) << 2 | (z & 3)
+    mixed = np.uint64(key & _CUBES)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.int64((mixed ^ (mixed >> np.uint64(31))) & np.uint64(n_buckets - 1))
+    mixed = (mixed ^ (mixed >> np.uint64(31))) & np.uint64(n_buckets - BUCKETS_PER_CUBE)
+    return np.int64(mixed) | within
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")

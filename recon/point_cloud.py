@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import mmap
 import threading
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
@@ -14,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from recon import cloud_kernels as kernels
 from recon.cloud_kernels import INDEX_LIMIT, Fill, Journal, Stamp, Table
 from recon.errors import ReconError
+from recon.reserved_memory import Ahead, reserved
 from recon.surface import SurfaceDistance
 
 # Address space is taken for so many voxels at once, so that nothing is ever moved while a session
@@ -23,9 +22,6 @@ _RESERVED_VOXELS = 1 << 24
 _VOXELS_PER_BUCKET = 4  # a surface fills about half of a block of eight voxels
 
 _SAVED_ROWS = 1 << 12  # of one piece of the journal
-
-# Windows has no flags: its memory is private and anonymous by the -1 alone.
-_PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 
 _T = TypeVar("_T", bound=np.generic)
 
@@ -104,6 +100,7 @@ class PointCloud:
         self._lock = threading.Lock()
         self._table, self._distance_mm = _new_table(reserved_voxels, reserved_voxels)
         self._fill = Fill(0, 0, 0)
+        self._rows_ahead, self._blocks_ahead = self._new_ahead()
         self._revision = self._epoch = 0
         self._journal: list[Journal] = []
         self._sweeps: list[_SweepStart] = []
@@ -188,6 +185,8 @@ class PointCloud:
             self._distance_mm[is_new] = (
                 np.nan if surface is None else surface.distances_mm(self._table.first_mm[is_new])
             )
+            self._rows_ahead.reach(self._fill.n_rows)
+            self._blocks_ahead.reach(self._fill.n_blocks)
             return self._fill.n_rows - n_before
 
     def undo(self) -> int | None:
@@ -217,6 +216,7 @@ class PointCloud:
             first_mm = _lengthened(self._table.first_mm, n_left, len(self._table.first_mm))
             self._table = self._table._replace(first_mm=first_mm)
             self._distance_mm = _lengthened(self._distance_mm, n_left, len(self._distance_mm))
+            self._rows_ahead, self._blocks_ahead = self._new_ahead()
             return start.sweep
 
     def snapshot(self) -> CloudSnapshot:
@@ -319,6 +319,15 @@ class PointCloud:
         distance_mm[:n_rows] = self._distance_mm[:n_rows]
         kernels.link_all(table, n_blocks)
         self._table, self._distance_mm = table, distance_mm
+        self._rows_ahead, self._blocks_ahead = self._new_ahead()
+
+    def _new_ahead(self) -> tuple[Ahead, Ahead]:
+        """For the arrays as they are now: after an undo or a growth they are others."""
+        rows = Ahead(self._table.bits, self._table.first_mm, self._distance_mm)
+        blocks = Ahead(self._table.block)
+        rows.reach(self._fill.n_rows)
+        blocks.reach(self._fill.n_blocks)
+        return rows, blocks
 
     def _refusal(self, state: int, points_mm: NDArray[np.float64]) -> ReconError:
         if state == kernels.NOT_FINITE:
@@ -331,9 +340,11 @@ class PointCloud:
 
 def _new_table(n_rows: int, n_blocks: int) -> tuple[Table, NDArray[np.float32]]:
     """Empty arrays of so many rows and blocks, and the rows' distances."""
-    n_buckets = 1 << max(n_rows // _VOXELS_PER_BUCKET - 1, 1).bit_length()
+    n_buckets = max(
+        1 << max(n_rows // _VOXELS_PER_BUCKET - 1, 1).bit_length(), kernels.BUCKETS_PER_CUBE
+    )
     rows, blocks = _lines(n_rows), _lines(n_blocks)
-    heads = _reserved((n_buckets,), np.int32)
+    heads = reserved((n_buckets,), np.int32)
     heads.fill(0)  # written to now, and not by the first images of a session
     table = Table(
         heads=heads,
@@ -343,31 +354,19 @@ def _new_table(n_rows: int, n_blocks: int) -> tuple[Table, NDArray[np.float32]]:
         towards=rows.view(np.float32),
         numbers=rows.view(np.int32),
         bits=rows,
-        first_mm=_reserved((n_rows, 3), np.float32),
+        first_mm=reserved((n_rows, 3), np.float32),
         versions=np.zeros(-(-n_rows // CHUNK_ROWS), np.int64),
     )
-    return table, _reserved((n_rows,), np.float32)
+    return table, reserved((n_rows,), np.float32)
 
 
 def _lines(n: int) -> NDArray[np.int64]:
     """Memory for `n` cache lines, (n, 8), each beginning where one of the processor's begins."""
-    return _reserved((n, kernels.LINE_BYTES // 8), np.int64)
-
-
-def _reserved(shape: tuple[int, ...], dtype: type[_T]) -> NDArray[_T]:
-    """An array, zero where it was never written to; its pages come one by one.
-
-    Not from numpy, which asks the system for pages of 2 MB: each stalls a frame for milliseconds.
-    """
-    n_bytes = max(math.prod(shape), 1) * np.dtype(dtype).itemsize
-    memory = mmap.mmap(-1, n_bytes, **_PRIVATE)
-    if hasattr(mmap, "MADV_NOHUGEPAGE"):
-        memory.madvise(mmap.MADV_NOHUGEPAGE)
-    return np.frombuffer(memory, dtype, math.prod(shape)).reshape(shape)
+    return reserved((n, kernels.LINE_BYTES // 8), np.int64)
 
 
 def _lengthened(column: NDArray[_T], n_kept: int, n_rows: int) -> NDArray[_T]:
-    longer = _reserved((n_rows, *column.shape[1:]), column.dtype.type)
+    longer = reserved((n_rows, *column.shape[1:]), column.dtype.type)
     longer[:n_kept] = column[:n_kept]
     return longer
 

@@ -29,6 +29,7 @@ from recon.surface import SurfaceDistance
 Array = NDArray[np.float64]
 
 _N_POINTS = 5_000
+_PERIOD_S = 1.0 / 60.0
 _VOXEL_MM = 0.5
 _PIXEL_MM = 0.054
 _LINE_PIXELS = 5
@@ -84,7 +85,8 @@ def _timed(work: Callable[[], object]) -> tuple[float, float]:
 
 
 def insertion(scans: dict[int, _Scan], n_images: int) -> dict[str, Any]:
-    """Percentiles by kind of image and size, ms; sizes alternate image by image."""
+    """Percentiles by kind of image and size, ms; sizes alternate image by image, at 60 Hz, the
+    pace at which the memory for new voxels is asked for ahead (docs/adr/0026)."""
     rng = np.random.default_rng(0)
     figures: dict[str, Any] = {}
     for kind in ("image", "scattered", "all_new"):
@@ -93,6 +95,7 @@ def insertion(scans: dict[int, _Scan], n_images: int) -> dict[str, Any]:
             for n, scan in scans.items():
                 points_mm = getattr(scan, kind)(rng)
                 costs[n].append(_timed(lambda s=scan, p=points_mm: s.insert(p)))
+            time.sleep(_PERIOD_S)
         p95 = {n: np.percentile(costs[n], 95, axis=0) for n in scans}
         figures[kind] = {
             f"{n:,} voxels": {
@@ -144,6 +147,7 @@ def against_others(scan: _Scan, n_images: int) -> dict[str, Any]:
         for points_mm, index in zip(images, indices, strict=True):
             mine.append(_timed(lambda p=points_mm: scan.insert(p))[1])
             theirs.append(_timed(lambda i=index: table.insert(o3c.Tensor(i)))[1])
+            time.sleep(_PERIOD_S)
         figures |= {
             f"ours_beside_open3d_{kind}_ms": float(np.median(mine)),
             f"open3d_hashset_{kind}_ms": float(np.median(theirs)),

@@ -8,6 +8,7 @@ import threading
 import numpy as np
 import pytest
 
+from recon.cloud_kernels import BUCKETS_PER_CUBE
 from recon.errors import ReconError
 from recon.point_cloud import CHUNK_ROWS, PointCloud
 from recon.surface import SurfaceDistance, TriangleMesh
@@ -75,12 +76,13 @@ def test_tables_grow_beyond_what_was_reserved():
 
 
 def test_blocks_that_share_a_bucket_are_told_apart():
-    """Two buckets for a thousand blocks."""
+    """The fewest buckets there can be for two thousand blocks."""
     points_mm, confidence = scan(np.random.default_rng(9), n=3_000, spread_mm=30.0)
     cloud = PointCloud(reserved_voxels=4_000)
-    cloud._table = cloud._table._replace(heads=np.zeros(2, np.int32))
+    cloud._table = cloud._table._replace(heads=np.zeros(BUCKETS_PER_CUBE, np.int32))
     cloud.insert(points_mm[:2_000], confidence[:2_000], sweep=1)
     cloud.insert(points_mm, confidence, sweep=2)
+    assert cloud._fill.n_blocks > 30 * BUCKETS_PER_CUBE
     cloud.undo()
     count = twin(points_mm[:2_000], confidence[:2_000], 0.5)[1]
     np.testing.assert_array_equal(cloud.snapshot().count, count)
