@@ -181,9 +181,13 @@ def test_ended_and_continued_equals_uninterrupted(
         code = [sys.executable, "-c", _CHILD, here, str(broken), repr(settings.model_dump())]
         done = subprocess.run(code, cwd=_ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == -signal.SIGKILL, done.stderr
-    else:  # Ctrl-C, as it arrives here
-        with pytest.raises(KeyboardInterrupt):
-            train_until(end, broken, settings)
+    else:  # Ctrl-C, as it arrives here, also where the runner was started with it ignored
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                train_until(end, broken, settings)
+        finally:
+            signal.signal(signal.SIGINT, before)
     assert len(log(broken)) == 2
     assert sorted(path.name for path in broken.iterdir()) == FILES
     run_training(drawn, settings, broken, resume=True)
