@@ -458,6 +458,8 @@ def _verdict(session: Session, out: Path) -> int:
         calibration = session.equipment.calibration.source
         line = f"none of {frames.received} images gave points: {why} (with {calibration})"
         return _say(line, _WRONG_INPUT if n_unfit == frames.received else _FAILED)
+    if session.failure is None and session.unreached is not None:
+        return _say(f"{session.unreached}; nothing was received", _FAILED)
     if session.failure is None:
         problem = session.recorder.problem if session.recorder else None
         return _say(f"{problem}; the session went on: {out}", _FAILED) if problem else _DONE

@@ -37,6 +37,7 @@ class Health:
         self._streams, self._clocks, self._recorder = streams, clocks, recorder
         # By server: the sentence about its connection, and whether that is up.
         self._links: dict[str, tuple[str, bool]] = {}
+        self._was_connected = False
         self._is_depth_told = True  # until an image says nothing about it
         self._scale_warning: str | None = None
         self._n_bad_outputs = 0  # in a row
@@ -51,6 +52,7 @@ class Health:
         """A connection came about, or was lost; True where that is news."""
         is_news = self._links.get(server) != (sentence, is_up)
         self._links[server] = (sentence, is_up)
+        self._was_connected = self._was_connected or is_up
         return is_news
 
     def note_misfit(self, sentence: str | None) -> None:
@@ -98,6 +100,13 @@ class Health:
     def warnings(self) -> tuple[str, ...]:
         """What was wrong on the way, each sentence once."""
         return tuple(self._warnings)
+
+    @property
+    def unreached(self) -> str | None:
+        """Why no connection ever came about; None where one did."""
+        if self._was_connected:
+            return None
+        return "; ".join(sentence for sentence, _ in self._links.values()) or None
 
     def unanswered_s(self, now_s: float) -> float:
         """For how long images have been arriving of which none gave a result yet."""

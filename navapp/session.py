@@ -439,6 +439,11 @@ class Session:
             return SessionState.STOPPING, "stopping"
         return self._health.running_state(self.tally.frames.received, now_s)
 
+    @property
+    def unreached(self) -> str | None:
+        """Why no server was ever connected; None where one was."""
+        return self._health.unreached
+
     def check_streams(self) -> None:
         """Without a window nobody can read a wrong name: end with the list of those that exist.
 

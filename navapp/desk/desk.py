@@ -234,6 +234,7 @@ class Desk:
             take=take,
             free_gb=self._free_gb,
             speed=session.scene.speed if alarm is None and self._is_fresh else None,
+            has_ct=bool(_ct_of(session)),
             surface=self._surface_state(now_s),
             volume=None if session.volume is None else session.volume.state,
             guidance=self.guidance(alarm),

@@ -20,7 +20,8 @@ _END_S = 0.05
 @dataclass(frozen=True, slots=True)
 class Facts:
     """One look. `free_gb` is the disk that recordings go to; `replay_speed` is set while the
-    images are a recording's, `replay` while it is this window that plays it."""
+    images are a recording's, `replay` while it is this window that plays it. `surface` is None
+    while nothing leads to the CT's space, `has_ct` says whether there is a CT at all."""
 
     status: SessionStatus
     alarm: Alarm | None
@@ -31,6 +32,7 @@ class Facts:
     take: TakeState
     free_gb: float
     speed: ScanSpeed | None
+    has_ct: bool
     surface: SurfaceState | None
     volume: VolumeState | None
     guidance: Guidance | None

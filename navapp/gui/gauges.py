@@ -49,7 +49,7 @@ def gauge_readings(facts: Facts) -> dict[str, GaugeReading]:
         "SPEED": _speed(None if facts.standstill else facts.speed, _insertion_word(facts)),
         "COVERED": GaugeReading(
             DASH if math.isnan(covered) else f"{100.0 * covered:.0f} %",
-            "no CT" if surface is None else "of the CT",
+            _ct_word(facts),
             share=None if math.isnan(covered) else covered,
         ),
         "POINTS": GaugeReading(f"{facts.status.n_points:,}", f"frame {facts.status.frame}"),
@@ -59,6 +59,12 @@ def gauge_readings(facts: Facts) -> dict[str, GaugeReading]:
     if facts.volume is not None:
         readings["VOLUME"] = _volume(facts.volume)
     return readings
+
+
+def _ct_word(facts: Facts) -> str:
+    if facts.surface is not None:
+        return "of the CT"
+    return "not registered" if facts.has_ct else "no CT"
 
 
 def _speed(speed: ScanSpeed | None, insertion: str) -> GaugeReading:

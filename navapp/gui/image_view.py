@@ -39,9 +39,11 @@ _OUTLINE_MAX_AGE_S = 0.15
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """How the newest image is to be shown; `banner` says in words why it may not be trusted."""
+    """How the newest image is to be shown; `banner` says in words why it may not be trusted, and
+    `waiting` why there is none yet."""
 
     banner: str = ""
+    waiting: str = ""
     level: Level = Level.PROBLEM
     is_dimmed: bool = False
     watermark: str = ""
@@ -186,8 +188,17 @@ class ImageView(QWidget):
 
     def _paint_waiting(self, painter: QPainter) -> None:
         painter.setPen(QColor(style.MUTED))
-        painter.setFont(style.font(round(style.scale_of(self.window()) * style.LARGE_PX)))
-        painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, "Waiting for the first image")
+        scale = style.scale_of(self.window())
+        middle = self.rect().center().y()
+        for text, size_px, shift_px in (
+            ("Waiting for the first image", style.LARGE_PX, -30),
+            (self.picture.waiting, style.SMALL_PX, 10),
+        ):
+            painter.setFont(style.font(round(scale * size_px)))
+            place = self.rect().adjusted(_MARGIN_PX, 0, -_MARGIN_PX, 0)
+            place.setTop(middle + round(scale * shift_px))
+            wrapped = Qt.AlignmentFlag.AlignHCenter | Qt.TextFlag.TextWordWrap
+            painter.drawText(place, wrapped, text)
 
     def _paint_image(self, painter: QPainter) -> None:
         painter.setOpacity(_DIMMED if self.picture.is_dimmed else 1.0)

@@ -9,7 +9,7 @@ from navapp.desk.navigation import Plan, guide_plane, pixel_of
 from navapp.gui.image_view import Picture
 from navapp.gui.readings import Level
 from navapp.insertion import Hold
-from navapp.state import LiveView
+from navapp.state import LiveView, SessionState
 
 
 @dataclass(slots=True)
@@ -22,15 +22,37 @@ class Display:
     is_flipped_y: bool = False
 
 
+# A bone's cloud lies within some millimetres of its own surface, or the surface is another one.
+_FAR_MM, _FAR_FROM_POINTS = 10.0, 300
+
+
 def banner(facts: Facts) -> tuple[str, Level]:
-    """The words over the image: an alarm first, then what a person holds."""
+    """The words over the image: an alarm first, then what a person holds, then what is odd."""
     if facts.alarm is not None:
         return facts.alarm.text, Level.PROBLEM
     if Hold.FROZEN in facts.holds:
         return "FROZEN: picture and insertion are held", Level.WARNING
     if facts.holds:
         return "NOT INSERTING: points are off", Level.WARNING
+    if (far_mm := _far_mm(facts)) is not None:
+        why = "another bone, or a wrong registration"
+        return f"WRONG PLACE? the points lie {far_mm:.0f} mm from the CT: {why}", Level.WARNING
+    if facts.status.state is SessionState.DEGRADED and not facts.standstill:
+        return f"DEGRADED: {facts.status.detail}", Level.WARNING
     return "", Level.PROBLEM
+
+
+def waiting(facts: Facts) -> str:
+    """Why there is no image to show."""
+    return facts.status.detail if facts.alarm is None else facts.alarm.text
+
+
+def _far_mm(facts: Facts) -> float | None:
+    """How far the cloud lies from the CT, where that is too far to be its bone; else None."""
+    if facts.surface is None or facts.status.n_points < _FAR_FROM_POINTS:
+        return None
+    median_mm = facts.surface.median_mm
+    return median_mm if median_mm > _FAR_MM else None
 
 
 def watermark(facts: Facts) -> str:
@@ -52,6 +74,7 @@ def picture_of(facts: Facts, display: Display, view: LiveView | None, plan: Plan
         target_text = f"{guide_plane(plan, A_ct_pixel).distance_mm:.1f} mm off plane"
     return Picture(
         banner=text,
+        waiting=waiting(facts),
         level=level,
         is_dimmed=facts.alarm is not None,
         watermark=watermark(facts),

@@ -284,6 +284,24 @@ def test_no_server_at_all(navapp: Navapp, record: Path, tmp_path: Path) -> None:
     assert _report(tmp_path / "out")["complete"] is False
 
 
+def test_no_server_in_all_the_time_that_a_window_was_given(
+    qapp: object, record: Path, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    arguments = (
+        "run", "--server", f"127.0.0.1:{port}", "--seconds", "2",
+        "--calibration", record / "calibration.toml", "--out", tmp_path / "out",
+    )  # fmt: skip
+    done = subprocess.run(
+        (sys.executable, "-m", "navapp", *arguments), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done.stderr
+    refused = f"navapp: cannot reach 127.0.0.1:{port}: Connection refused; nothing was received"
+    assert done.stderr.strip().splitlines()[-1] == refused
+    assert _report(tmp_path / "out")["frames"]["received"] == 0
+
+
 def test_a_server_that_accepts_and_says_nothing(
     navapp: Navapp, record: Path, tmp_path: Path
 ) -> None:

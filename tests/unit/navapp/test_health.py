@@ -38,6 +38,10 @@ def test_before_and_without_a_connection(watch):
     assert health.running_state(0, 1.0) == (SessionState.CONNECTING, "a:1 refused")
     assert health.running_state(7, 1.0) == (SessionState.DEGRADED, "a:1 refused")
     assert health.tracking(PATH, "Probe", 1.0) == (False, "no connection")
+    assert health.unreached == "a:1 refused"
+    health.note_link("a:1", "connected to a:1", is_up=True)
+    health.note_link("a:1", "a:1 closed", is_up=False)
+    assert health.unreached is None
 
 
 def test_what_is_wrong_is_told_while_it_is_wrong_and_kept_as_a_warning(health):

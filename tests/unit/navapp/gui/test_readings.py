@@ -2,13 +2,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from navapp.desk.alarms import Alarm, AlarmKind
 from navapp.desk.facts import Facts
+from navapp.desk.surface_watch import SurfaceState
 from navapp.desk.takes import TakeState
 from navapp.gui.gauges import gauge_readings
-from navapp.gui.picture import watermark
+from navapp.gui.picture import banner, waiting, watermark
 from navapp.gui.readings import CHIPS, Level, readings
 from navapp.insertion import Hold
 from navapp.state import (
@@ -54,6 +56,7 @@ _FACTS = Facts(
     take=TakeState(True, 1, 62.0, None),
     free_gb=212.0,
     speed=ScanSpeed(30.0, 1.5, 20.0, Pace.FAST),
+    has_ct=False,
     surface=None,
     volume=None,
     guidance=None,
@@ -195,3 +198,42 @@ def test_the_speed_has_a_word(pace: Pace) -> None:
 def test_without_a_speed_it_is_told_why(holds: tuple[Hold, ...], word: str) -> None:
     reading = gauge_readings(replace(_FACTS, speed=None, holds=holds))["SPEED"]
     assert (reading.value, reading.word) == ("\u2013 mm/s", word)
+
+
+def _surface(median_mm: float) -> SurfaceState:
+    return SurfaceState(median_mm, 0.3, np.zeros(1, np.int32), np.zeros(1, np.float32))
+
+
+def test_a_cloud_far_from_the_ct_is_told_in_words() -> None:
+    far = replace(_FACTS, has_ct=True, surface=_surface(700.4))
+    text, level = banner(far)
+    assert text.startswith("WRONG PLACE? the points lie 700 mm from the CT: another bone")
+    assert level is Level.WARNING
+    assert banner(replace(far, surface=_surface(3.0)))[0] == ""
+    few = replace(_RUNNING, n_points=20)
+    assert banner(replace(far, status=few))[0] == ""
+    alarm = Alarm(AlarmKind.PROBE_LOST, "Probe not seen for 1.0 s")
+    assert banner(replace(far, alarm=alarm)) == (alarm.text, Level.PROBLEM)
+
+
+def test_a_degraded_session_says_why_over_the_image() -> None:
+    status = replace(_RUNNING, state=SessionState.DEGRADED, detail="poses come with 3 s of delay")
+    assert banner(replace(_FACTS, status=status)) == (
+        "DEGRADED: poses come with 3 s of delay",
+        Level.WARNING,
+    )
+
+
+def test_why_there_is_no_image_yet() -> None:
+    unreachable = "cannot reach 127.0.0.1:18944: connection refused"
+    status = replace(_RUNNING, state=SessionState.CONNECTING, detail=unreachable)
+    assert waiting(replace(_FACTS, status=status)) == unreachable
+    alarm = Alarm(AlarmKind.DEPTH_CHANGED, "image is 640x480, the calibration is for 800x600")
+    assert waiting(replace(_FACTS, alarm=alarm)) == alarm.text
+
+
+def test_coverage_tells_no_ct_from_no_registration() -> None:
+    assert gauge_readings(_FACTS)["COVERED"].word == "no CT"
+    assert gauge_readings(replace(_FACTS, has_ct=True))["COVERED"].word == "not registered"
+    known = replace(_FACTS, has_ct=True, surface=_surface(0.3))
+    assert gauge_readings(known)["COVERED"].word == "of the CT"
