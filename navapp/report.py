@@ -22,10 +22,9 @@ from navapp.config import Settings
 from navapp.equipment import Equipment
 from navapp.errors import ConfigError, SessionError
 from navapp.latency import Stage
-from navapp.scene import Scene
+from navapp.scene import FAR_FROM_CT_MM, Scene
 from navapp.session import Session
 from recon.back_projection import back_project
-from recon.coverage import seen_fraction
 from recon.errors import ReconError
 from recon.mesh_io import write_cloud_ply
 from recon.metrics import distance_stats, points_to_cloud
@@ -59,7 +58,7 @@ class Result:
 def conclude(session: Session, *, startup_s: float, is_complete: bool) -> Result:
     """Measure what the session built. The session has ended; its counts no longer change."""
     cloud = session.scene.snapshot()
-    surface = session.surface
+    surface, coverage = session.surface, session.scene.coverage
     to_ct = session.scene.to_ct
     distance_mm = None if to_ct is None else to_ct.distances_mm(cloud.points_mm)
     volume = None if session.volume is None else session.volume.gathered(session.scene.generation)
@@ -77,9 +76,7 @@ def conclude(session: Session, *, startup_s: float, is_complete: bool) -> Result
         "ct_distance_mm": _cloud_to_ct(distance_mm),
         "ct_distance_reason": _ct_distance_reason(session, cloud),
         "ct_to_cloud_mm": _ct_to_cloud(session, surface, cloud),
-        "coverage": {
-            "seen_fraction": None if surface is None else seen_fraction(surface, cloud.points_mm)
-        },
+        "coverage": {"seen_fraction": None if coverage is None else coverage.seen_fraction()},
         "volume": _volume(session, volume),
         "provider": session.equipment.segmenter.session.provider,
         "provider_reason": session.equipment.segmenter.session.provider_reason,
@@ -87,7 +84,7 @@ def conclude(session: Session, *, startup_s: float, is_complete: bool) -> Result
         "model_swaps": [asdict(swap) for swap in session.model_swaps],
         "calibration": _calibration(session),
         "ct": [str(path) for path in session.equipment.ct_paths],
-        "warnings": list(session.warnings),
+        "warnings": [*session.warnings, *_oddities(session, distance_mm)],
         "seconds": _processing_seconds(session),
         "startup_seconds": startup_s,
         "recording": None if session.recorder is None else asdict(session.recorder.conclude()),
@@ -219,6 +216,20 @@ def _frames(session: Session) -> dict[str, Any]:
         "processed": counts.processed,
         "skipped": {reason.value: n for reason, n in counts.skipped.items()},
     }
+
+
+def _oddities(session: Session, distance_mm: NDArray[np.float64] | None) -> list[str]:
+    """What a person should look at before believing the result."""
+    n_processed, scene, odd = session.tally.frames.processed, session.scene, []
+    is_untouched = not scene.undone and not session.tally.n_points_left_out
+    if n_processed and not scene.n_voxels and is_untouched:
+        odd.append(f"the network found bone in none of {n_processed} images")
+    if distance_mm is not None and len(distance_mm):
+        median_mm = float(np.median(distance_mm))
+        if median_mm > FAR_FROM_CT_MM:
+            why = "another bone, another frame, or a wrong registration?"
+            odd.append(f"the points lie {median_mm:.0f} mm from the CT: {why}")
+    return odd
 
 
 def _points_per_frame(session: Session) -> float | None:

@@ -36,6 +36,10 @@ class Insertion:
     cloud: DrawnCloud
 
 
+# A bone's points lie within some millimetres of its own surface, or the surface is another one's.
+FAR_FROM_CT_MM = 10.0
+
+
 @dataclass(frozen=True, slots=True)
 class PlacedFrame:
     """An integrated image: `A_scene_pixel` (4, 4) mm per pixel, its size, its points."""

@@ -1,4 +1,4 @@
-"""How much of the bone surface has been seen: of a finished cloud, and image by image."""
+"""How much of the bone surface has been seen, image by image."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ class _Before(NamedTuple):
 class SurfaceCoverage:
     """How often, and how steeply, each part of a surface was seen, as images come in.
 
-    A part (a face, or a piece of one that is longer than the radius) is seen by an image that has
+    A part (a face, or a piece of one that is longer than the radius, so that a coarse mesh gives
+    the same share as a fine one) is seen by an image that has
     a bone point within `radius_mm` of its centre and looks at it from outside, at an incidence
     (between its normal and the way to the probe) of at most 85 degrees. An image's cost depends on
     its own points alone. One thread adds; others may read, and see at worst half an image.
@@ -118,24 +119,6 @@ class SurfaceCoverage:
         part = np.flatnonzero(self._views != views)  # a better angle comes with a view more
         self._sweeps.append(_Before(part, views[part], cosine[part]))
         self._at_start = None
-
-
-def seen_fraction(mesh: TriangleMesh, cloud_points_mm: ArrayLike, radius_mm: float = 2.0) -> float:
-    """Share of the surface's area, 0 to 1, that lies within `radius_mm` of a point of the cloud.
-
-    Faces are judged at their centre; those longer than the radius are first divided, so that a
-    coarse mesh gives the same share as a fine one.
-
-    Parameters
-    ----------
-    cloud_points_mm : (N, 3), frame of the mesh, finite
-    """
-    cloud = np.asarray(cloud_points_mm, dtype=np.float64).reshape(-1, 3)
-    if not len(cloud):
-        return 0.0
-    centres_mm, _, areas_mm2 = _surface_parts(mesh, max_edge_mm=radius_mm)
-    distances, _ = cKDTree(cloud).query(centres_mm, distance_upper_bound=radius_mm)
-    return float(areas_mm2[np.isfinite(distances)].sum() / areas_mm2.sum())
 
 
 def _surface_parts(mesh: TriangleMesh, max_edge_mm: float) -> tuple[Array, Array, Array]:

@@ -134,7 +134,9 @@ def paint_banner(painter: QPainter, rect: QRectF, above: QRectF, text: str, leve
     painter.setFont(style.font(style.LARGE_PX, is_bold=True))
     if painter.fontMetrics().horizontalAdvance(text) > above.width() - 16:
         painter.setFont(style.font(style.SMALL_PX, is_bold=True))
+    # Two lines where one is too short; of what is longer still, the beginning.
     fitted = painter.fontMetrics().elidedText(
-        text, Qt.TextElideMode.ElideRight, int(above.width() - 16)
+        text, Qt.TextElideMode.ElideRight, int(1.8 * (above.width() - 16))
     )
-    painter.drawText(above, Qt.AlignmentFlag.AlignCenter, fitted)
+    flags = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
+    painter.drawText(above.adjusted(8, 0, -8, 0), flags, fitted)

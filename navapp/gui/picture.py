@@ -9,6 +9,7 @@ from navapp.desk.navigation import Plan, guide_plane, pixel_of
 from navapp.gui.image_view import Picture
 from navapp.gui.readings import Level
 from navapp.insertion import Hold
+from navapp.scene import FAR_FROM_CT_MM
 from navapp.state import LiveView, SessionState
 
 
@@ -22,8 +23,7 @@ class Display:
     is_flipped_y: bool = False
 
 
-# A bone's cloud lies within some millimetres of its own surface, or the surface is another one.
-_FAR_MM, _FAR_FROM_POINTS = 10.0, 300
+_FAR_FROM_POINTS = 300  # fewer may be strays
 
 
 def banner(facts: Facts) -> tuple[str, Level]:
@@ -35,8 +35,7 @@ def banner(facts: Facts) -> tuple[str, Level]:
     if facts.holds:
         return "NOT INSERTING: points are off", Level.WARNING
     if (far_mm := _far_mm(facts)) is not None:
-        why = "another bone, or a wrong registration"
-        return f"WRONG PLACE? the points lie {far_mm:.0f} mm from the CT: {why}", Level.WARNING
+        return f"{far_mm:.0f} mm OFF THE CT: wrong bone or registration?", Level.WARNING
     if facts.status.state is SessionState.DEGRADED and not facts.standstill:
         return f"DEGRADED: {facts.status.detail}", Level.WARNING
     return "", Level.PROBLEM
@@ -52,7 +51,7 @@ def _far_mm(facts: Facts) -> float | None:
     if facts.surface is None or facts.status.n_points < _FAR_FROM_POINTS:
         return None
     median_mm = facts.surface.median_mm
-    return median_mm if median_mm > _FAR_MM else None
+    return median_mm if median_mm > FAR_FROM_CT_MM else None
 
 
 def watermark(facts: Facts) -> str:

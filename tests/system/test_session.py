@@ -237,6 +237,31 @@ def test_an_undone_sweep_leaves_the_report_and_the_drawn_cloud(
     assert (report["points"], report["coverage"]["seen_fraction"]) == (0, 0.0)
 
 
+def test_the_report_warns_of_a_cloud_far_from_the_ct_and_of_no_bone_at_all(
+    sweep: SimulatedSweep, settings: Settings, equipment: Equipment
+) -> None:
+    assert equipment.surface is not None
+    mesh = equipment.surface
+    elsewhere = replace(equipment, surface=replace(mesh, vertices_mm=mesh.vertices_mm + 500.0))
+    session = _reconstructed(sweep, settings, elsewhere)
+    result = conclude(session, startup_s=0.0, is_complete=True)
+    far = next(line for line in result.report["warnings"] if "from the CT" in line)
+    # 500 mm along each axis, less what a long bone reaches back.
+    assert 700.0 < float(far.split()[3]) < 900.0
+    assert "another bone, another frame, or a wrong registration?" in far
+    assert f"warning    {far}" in summary(result.report)
+
+    def blank(event: Event) -> Event:
+        if not isinstance(event, SweepImage):
+            return event
+        pixels = np.zeros_like(event.load())
+        return replace(event, load=lambda: pixels)
+
+    session = _reconstructed(AlteredSweep(sweep, each(blank)), settings, equipment)
+    report = conclude(session, startup_s=0.0, is_complete=True).report
+    assert report["warnings"] == [f"the network found bone in none of {_N_IMAGES} images"]
+
+
 def test_without_a_registration_the_cloud_stays_in_the_reference(
     sweep: SimulatedSweep, settings: Settings, equipment: Equipment
 ) -> None:

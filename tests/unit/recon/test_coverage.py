@@ -1,4 +1,4 @@
-"""Share of the surface that a cloud reaches."""
+"""Share of the surface that images reach, and from where."""
 
 from __future__ import annotations
 
@@ -7,12 +7,29 @@ import math
 import numpy as np
 import pytest
 
-from recon.coverage import SurfaceCoverage, seen_fraction
+from recon.coverage import SurfaceCoverage
 from recon.phantom_bone import long_bone_mesh
 from recon.surface import TriangleMesh
 
 # Two triangles of 100 mm: far larger than the radius.
 SQUARE = TriangleMesh([(0, 0, 0), (100, 0, 0), (100, 100, 0), (0, 100, 0)], [(0, 1, 2), (0, 2, 3)])
+
+UP = (0.0, 0.0, 1.0)
+
+
+def seen_fraction(mesh, points_mm, radius_mm=2.0, towards=UP):
+    """Of one image that holds all the points."""
+    coverage = SurfaceCoverage(mesh, radius_mm)
+    coverage.add(points_mm, towards)
+    return coverage.seen_fraction()
+
+
+def face_normals(mesh):
+    triangles_mm = mesh.triangles_mm()
+    normals = np.cross(
+        triangles_mm[:, 1] - triangles_mm[:, 0], triangles_mm[:, 2] - triangles_mm[:, 0]
+    )
+    return normals / np.linalg.norm(normals, axis=1)[:, None]
 
 
 def test_disc_around_one_point():
@@ -38,10 +55,10 @@ def test_empty_cloud_sees_nothing():
 
 def test_whole_bone():
     mesh = long_bone_mesh(length_mm=40.0)
-    assert seen_fraction(mesh, mesh.vertices_mm) == 1.0
-
-
-UP = (0.0, 0.0, 1.0)
+    outwards = np.repeat(face_normals(mesh), 3, axis=0)
+    corners_mm = mesh.triangles_mm().reshape(-1, 3)
+    assert seen_fraction(mesh, corners_mm, towards=outwards) == pytest.approx(1.0, abs=1e-9)
+    assert seen_fraction(mesh, corners_mm, towards=-outwards) < 0.1  # edges' far sides alone
 
 
 def twin_views(mesh, images, radius_mm):
@@ -51,10 +68,7 @@ def twin_views(mesh, images, radius_mm):
     """
     triangles_mm = mesh.triangles_mm()
     centres_mm = triangles_mm.mean(axis=1)
-    normals = np.cross(
-        triangles_mm[:, 1] - triangles_mm[:, 0], triangles_mm[:, 2] - triangles_mm[:, 0]
-    )
-    normals /= np.linalg.norm(normals, axis=1)[:, None]
+    normals = face_normals(mesh)
     views = np.zeros(len(centres_mm), int)
     steepest_deg = np.full(len(centres_mm), np.nan)
     for points_mm, towards in images:

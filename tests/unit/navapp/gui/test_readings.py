@@ -207,7 +207,7 @@ def _surface(median_mm: float) -> SurfaceState:
 def test_a_cloud_far_from_the_ct_is_told_in_words() -> None:
     far = replace(_FACTS, has_ct=True, surface=_surface(700.4))
     text, level = banner(far)
-    assert text.startswith("WRONG PLACE? the points lie 700 mm from the CT: another bone")
+    assert text == "700 mm OFF THE CT: wrong bone or registration?"
     assert level is Level.WARNING
     assert banner(replace(far, surface=_surface(3.0)))[0] == ""
     few = replace(_RUNNING, n_points=20)
