@@ -62,9 +62,12 @@ def record_server(
         stop.set()
         wait([receiving])
         recorder.end()
-    receiving.result()
     writing.result()
-    return recorder.conclude(), Ending.INTERRUPTED if interrupts.seen else Ending.ENDED
+    result = recorder.conclude()
+    if receiving.exception() is not None and not result.n_messages:
+        out.unlink(missing_ok=True)  # empty, it would only be in the way of a second try
+    receiving.result()
+    return result, Ending.INTERRUPTED if interrupts.seen else Ending.ENDED
 
 
 class _RecordInlet:

@@ -383,7 +383,7 @@ class Session:
     def _receive(self) -> None:
         self._guard(lambda: self._feed.run(self, self._stop))
         self._check_streams_at(float("inf"))
-        self._check_reference()
+        self._check_names()
         self.poses.close()
         self._frames.close()
         if self.recorder is not None:
@@ -463,10 +463,16 @@ class Session:
             self.poses.clear(stamps.base.server)
         self._last_image_s = stamps.t_match_s
 
-    def _check_reference(self) -> None:
-        """A name that was asked for and served no purpose may be a name that was misspelt."""
+    def _check_names(self) -> None:
+        """What was asked for and served no purpose may be a mistake."""
         reference, path = self.settings.streams.reference, self.matcher.path
-        if path is None or reference == StreamSettings().reference:
+        registration = self.settings.geometry.registration
+        if path is None:
+            return
+        if registration is not None and path.target == "ct":
+            leads = f"{', '.join(path.streams)} leads to CT already"
+            self._health.warn(f"registration {registration} was not needed: {leads}")
+        if reference == StreamSettings().reference:
             return
         if not any(tool_of(reference) in stream for stream in path.streams):
             used = ", ".join(path.streams)

@@ -16,8 +16,21 @@ app = typer.Typer(
     help="Measure where pixels lie: lag, probe, stylus, phantom.", no_args_is_help=True
 )
 
+
+def _toml(path: Path) -> Path:
+    """The file's name, before anything is measured for it."""
+    from navapp.errors import ConfigError
+
+    if path.suffix.lower() != ".toml":
+        raise ConfigError(f"--out is {path}, expected a file that ends in .toml")
+    return path
+
+
 OutOption = Annotated[
-    Path, typer.Option("--out", help="Calibration file (TOML); its other sections stay.")
+    Path,
+    typer.Option(
+        "--out", callback=_toml, help="Calibration file (.toml); its other sections stay."
+    ),
 ]
 PlusXmlOption = Annotated[
     Path | None, typer.Option("--plus-xml", help="Write the transform into this PLUS file as well.")
@@ -143,7 +156,7 @@ def spatial(
     from navapp.calibrate.wires import spatial as calibrate
 
     spacing = None if scanner_spacing is None else _numbers(scanner_spacing, 2, "--scanner-spacing")
-    lag_s = stored_image_lag_s(out) if image_lag_ms is None else image_lag_ms * 1e-3
+    stored_s = stored_image_lag_s(out) if image_lag_ms is None and not find_lag else None
     options = SpatialOptions(
         clip_px=_rectangle(clip),
         rough_spacing_mm=pixel_mm,
@@ -151,7 +164,8 @@ def spatial(
         depth_mm=depth_mm,
         refine=refine,
         find_lag=find_lag,
-        image_lag_s=lag_s or 0.0,
+        image_lag_s=stored_s or 1e-3 * (image_lag_ms or 0.0),
+        image_lag_file=None if stored_s is None else out,
     )
     findings = calibrate(
         recording,

@@ -49,6 +49,7 @@ class SpatialOptions:
     refine: bool = False
     find_lag: bool = False
     image_lag_s: float = 0.0
+    image_lag_file: Path | None = None  # where it was read, None where it was given
 
 
 def spatial(
@@ -84,6 +85,7 @@ def spatial(
         scanner_spacing_mm=options.scanner_spacing_mm,
     )
     finding = _spatial_finding(result, seen, options, given_files(*files, validation), lag_s)
+    finding.lines.append(f"phantom placed by {placement_file}")
     ProbeCalibration(result.A_probe_pixel.copy(), recording, "")  # its own check, before it is kept
     return [finding, *findings]
 
@@ -194,7 +196,8 @@ def _spatial_finding(
         in_words(values),
     ]
     if image_lag_s:
-        lines.append(f"poses taken {1e3 * image_lag_s:.1f} ms before the images' stamps")
+        by = f", by {options.image_lag_file}" if options.image_lag_file else ""
+        lines.append(f"poses taken {1e3 * image_lag_s:.1f} ms before the images' stamps{by}")
     if options.refine and not result.is_refined:
         lines.append("refinement did not lower the held-out error: the linear solution is kept")
     lines += [f"image {k} not used: {reason}" for k, reason in list(seen.failed.items())[:5]]

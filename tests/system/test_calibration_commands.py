@@ -106,6 +106,7 @@ def test_lag_and_probe_from_one_sweep(navapp: Navapp, tmp_path: Path) -> None:
     )  # fmt: skip
     assert code == 0, error
     assert "wires told in 60 of 60 images" in said
+    assert f"phantom placed by {phantom}" in said
     calibration = load_calibration(out)
     assert calibration.image_lag_s == pytest.approx(0.0873, abs=0.0005)
     assert (calibration.image_size_px, calibration.orientation) == (SIZE_PX, "MF")
@@ -123,6 +124,14 @@ def test_lag_and_probe_from_one_sweep(navapp: Navapp, tmp_path: Path) -> None:
         assert sections[section]["verdict"]
         assert _is_plot(tmp_path / f"calibration_{section}.png")
     assert sections["probe"]["held_out"]["rms_mm"] < 0.2
+    # Again, with the lag of the file and another recording to judge by.
+    save_sweep(WireSweep(25), other := tmp_path / "validation.igs.mha")
+    code, said, error = navapp(
+        "calibrate", "spatial", sweep, "--phantom", phantom, "--out", out, "--validation", other
+    )
+    assert code == 0, error
+    assert f"ms before the images' stamps, by {out}" in said
+    assert "(validation) over 25 frames" in said
 
 
 def test_pivot_keeps_the_other_sections(navapp: Navapp, tmp_path: Path) -> None:
@@ -208,6 +217,14 @@ def test_register(navapp: Navapp, scan: dict[str, Path | np.ndarray], tmp_path: 
     assert _is_plot(tmp_path / "r_registration.png")
     code, _, error = navapp("register", *files, "--start", out, "--out", tmp_path / "again.toml")
     assert code == 0, error
+
+
+def test_a_calibration_goes_into_toml(
+    navapp: Navapp, scan: dict[str, Path], tmp_path: Path
+) -> None:
+    files = (scan["folder"] / "cloud.ply", scan["folder"] / "bone.ply")
+    code, _, error = navapp("register", *files, "--out", tmp_path / "r.json")
+    assert (code, "r.json, expected a file that ends in .toml" in error) == (2, True)
 
 
 def test_register_refuses(navapp: Navapp, scan: dict[str, Path], tmp_path: Path) -> None:

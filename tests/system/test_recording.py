@@ -268,6 +268,7 @@ def test_record_refuses_what_cannot_work(navapp: Navapp, tmp_path: Path) -> None
         "record", "--server", "127.0.0.1:1", "--seconds", "0.3", "--out", tmp_path / "b.mcap"
     )
     assert (code, "127.0.0.1:1" in err) == (1, True)
+    assert not (tmp_path / "b.mcap").exists()  # it would be in the way of a second try
     (tmp_path / "a.mcap").touch()
     code, _, err = navapp("record", "--out", tmp_path / "a.mcap")
     assert (code, "a.mcap: exists already" in err) == (2, True)

@@ -272,7 +272,7 @@ def test_without_a_registration_the_cloud_stays_in_the_reference(
     assert "registration" in report["ct_distance_reason"]
 
 
-def test_a_reference_that_served_no_purpose_is_told(
+def test_names_that_served_no_purpose_are_told(
     sweep: SimulatedSweep, settings: Settings, equipment: Equipment
 ) -> None:
     """Poses lead to CT by themselves here: the misspelt name would pass unseen."""
@@ -284,7 +284,11 @@ def test_a_reference_that_served_no_purpose_is_told(
     streams = settings.streams.model_copy(update={"reference": "Refrence"})
     misspelt = settings.model_copy(update={"streams": streams})
     session = _reconstructed(AlteredSweep(sweep, each(to_ct)), misspelt, equipment)
-    assert session.warnings == ("reference Refrence was not needed: the poses came from ProbeToCt",)
+    registration = settings.geometry.registration
+    assert session.warnings == (
+        f"registration {registration} was not needed: ProbeToCt leads to CT already",
+        "reference Refrence was not needed: the poses came from ProbeToCt",
+    )
 
 
 # -- every loss has its reason ------------------------------------------------------------------

@@ -92,10 +92,11 @@ class SpatialResult:
         limits = limits or SpatialLimits()
         judged = self.validation or self.held_out
         name = "validation" if self.validation else "held out"
+        n_judged = judged.n * self.n_frames // self.residual.n  # each frame has as many middle dots
         grade = "good" if judged.rms < 1.0 else "usable, but not accurate"
         text = (
             f"{grade}: {judged.mean:.2f} mm mean, {judged.rms:.2f} mm RMS, {judged.max:.2f} mm at "
-            f"most ({name}) over {self.n_frames} frames; image axes "
+            f"most ({name}) over {n_judged} frames; image axes "
             f"{90.0 + math.degrees(self.skew_rad):.2f} degrees apart"
         )
         if self.scale_error > limits.doubtful_scale_error:
