@@ -327,7 +327,8 @@ class Desk:
         self._redraw()
         self.note("undo", f"{sweep}")
         self.note("sweep", f"{self.session.gate.sweep}")
-        self.message = f"sweep {sweep} undone: {n_gone:,} points less"
+        what = f"{n_gone:,} points less" if n_gone else "its points lay where others had been"
+        self.message = f"sweep {sweep} undone: {what}"
 
     def clear(self) -> None:
         """Empty the cloud; what comes next is a new sweep."""

@@ -78,6 +78,16 @@ class Registering:
         unfound = (k for k, mark in enumerate(self.landmarks) if mark.reference_mm is None)
         return next(unfound, None)
 
+    def begin_again(self) -> str:
+        """Forget what was found; where nothing was, the landmarks too. Returns what went."""
+        n_found, n = self.n_found, len(self.landmarks)
+        self.landmarks = self.begun_anew().landmarks if n_found else []
+        self.chosen = None
+        self._forget()
+        if n_found:
+            return f"{n_found} found places forgotten; the landmarks in CT stay"
+        return f"{n} landmarks in CT removed" if n else "there are no landmarks"
+
     def begun_anew(self) -> Registering:
         """The same landmarks of the CT, none of them found yet."""
         return Registering([replace(mark, reference_mm=None) for mark in self.landmarks])
@@ -134,7 +144,8 @@ class Registering:
         if self.start is not None:
             fre, out = self.start.fre, self.start.left_out_mm
             said.append(f"landmarks: {fre.rms:.2f} mm RMS over {fre.n}, worst {fre.max:.2f} mm")
-            said.append(f"each by the others: {np.sqrt(np.mean(out**2)):.2f} mm RMS")
+            if np.isfinite(out).all():  # of three landmarks, two are left, which tell nothing
+                said.append(f"each by the others: {np.sqrt(np.mean(out**2)):.2f} mm RMS")
         if self.refined is not None:
             said.append(f"surface: {self.refined.verdict()}")
             said.append(f"held out: {self.refined.held_out.rms:.2f} mm RMS")

@@ -17,7 +17,9 @@ from PySide6.QtGui import (
     QResizeEvent,
 )
 from PySide6.QtWidgets import (
+    QApplication,
     QDockWidget,
+    QLineEdit,
     QMainWindow,
     QSplitter,
     QStackedWidget,
@@ -45,6 +47,7 @@ from navapp.gui.steps import LAYOUTS, Step, StepBar
 _MIN_SIZE_PX = (960, 540)
 _MARGIN_PX = 10
 _BORDER_PX = 6
+_LEAVES_FIELD = (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Escape)
 
 
 class MainWindow(QMainWindow):
@@ -138,6 +141,9 @@ class MainWindow(QMainWindow):
             self._rescale()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Return and Escape leave a field: the keys, and a pedal, are the actions' again."""
+        if event.key() in _LEAVES_FIELD and isinstance(QApplication.focusWidget(), QLineEdit):
+            self.setFocus()
         if not self._hold_keys.pressed(event):
             super().keyPressEvent(event)
 

@@ -46,6 +46,10 @@ _FIELDS = (
     ("registration", "Registration", True),
 )
 
+_REPLAYED = (
+    "The images are a recording's, replayed by this program; the server above is the next one's"
+)
+
 
 class PreparePage(Panel):
     """`on_connect` is called with the overrides that the fields stand for."""
@@ -78,6 +82,8 @@ class PreparePage(Panel):
         row_of_button.addWidget(self.connect_button)
         row_of_button.addWidget(self.problem, 1)
         self.column.addLayout(row_of_button)
+        self.origin = label("", "muted")
+        self.column.addWidget(self.origin)
         self.streams = Table(("Stream", "Kind", "Rate", "Size"), 3, 5)
         self.streams.cellClicked.connect(self._choose)
         self.column.addWidget(label("What the servers send; click an image to choose it", "muted"))
@@ -114,6 +120,8 @@ class PreparePage(Panel):
             rate = "silent" if not stream.rate_hz > 0.0 else f"{stream.rate_hz:.1f} Hz"
             rows.append((stream.name, stream.kind, rate, size))
         self.streams.fill(rows)
+        is_replay = facts.replay_speed is not None
+        self.origin.setText(_REPLAYED if is_replay else "")
         items = checks(facts, equipment)
         lines = [(_MARKS[c.verdict], c.name, c.verdict.value, c.sentence) for c in items]
         self.checks.fill(lines)

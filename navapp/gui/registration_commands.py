@@ -158,8 +158,8 @@ class RegistrationCommands:
         self._desk.accept_registration()
 
     def _redo(self) -> None:
-        self._desk.registering = Registering()
         self._problem = ""
+        self._desk.message = self._desk.registering.begin_again()
 
     def _told(self, do: Callable[[], object]) -> Callable[[], None]:
         """Errors go beside the buttons, where the eyes are."""

@@ -125,7 +125,8 @@ class SettingsDrawer(QWidget):
 
     def _build(self) -> None:
         for section, info in Settings.model_fields.items():
-            self._form.addRow(label(f"[{section}]", "title"))
+            when = ": from the next window on" if section == "window" else ""
+            self._form.addRow(label(f"[{section}]{when}", "title"))
             model = info.annotation
             if isinstance(model, type) and issubclass(model, BaseModel):
                 for name in model.model_fields:

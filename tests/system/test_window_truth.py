@@ -23,6 +23,7 @@ from navapp.desk.session_folder import SessionFolder
 from navapp.errors import SessionError
 from navapp.gui.app import close_window, open_window
 from navapp.gui.readings import Level
+from navapp.gui.steps import Step
 from navapp.insertion import Hold
 from navapp.state import DropReason, LiveView
 from recon.simulator import SimulatedSweep
@@ -64,7 +65,7 @@ def test_another_session_begins_with_an_empty_screen(stage: Stage, tmp_path: Pat
     _fill(stage)
     stage.show(_of_the_scene(stage))
     stage.desk.hide_sweeps(frozenset({1}))
-    assert grab(stage.window.image_view)[300, 300].max() == 120
+    assert grab(stage.window.image_view)[240, 300].max() == 120
     stage.window.scene_view.refresh(float("inf"))
     assert stage.window.scene_view.plane.visible()
 
@@ -72,7 +73,7 @@ def test_another_session_begins_with_an_empty_screen(stage: Stage, tmp_path: Pat
     stage.bridge._opening._on_taken_over()
     stage.tick(3.0)
     assert not stage.window.image_view.has_view
-    assert grab(stage.window.image_view)[300, 300].max() < 40
+    assert grab(stage.window.image_view)[240, 300].max() < 40
     assert not stage.window.scene_view.plane.visible()
     assert stage.window.scene_view.cloud.n_points == 0
     assert stage.desk.hidden_sweeps == frozenset()
@@ -316,6 +317,24 @@ def test_accepting_while_frozen_moves_image_cloud_marks_and_settings(
 # -- landmarks ------------------------------------------------------------------------------------
 
 
+def test_register_anew_forgets_what_was_found_first_and_says_so(stage: Stage) -> None:
+    stage.do("register")
+    registering = stage.desk.registering
+    for k in range(3):
+        registering.add("", np.array((10.0 * k, k * k, 0.0)))
+        registering.find(k, np.array((10.0 * k, k * k, 0.0)))
+    stage.do("fit_landmarks")
+    lines = registering.lines()
+    assert lines[0].startswith("landmarks: 0.00 mm RMS over 3")
+    assert not any("nan" in line for line in lines)
+    stage.do("redo")
+    assert (registering.n_found, len(registering.landmarks), registering.start) == (0, 3, None)
+    assert stage.desk.message == "3 found places forgotten; the landmarks in CT stay"
+    stage.do("redo")
+    assert not registering.landmarks
+    assert stage.desk.message == "3 landmarks in CT removed"
+
+
 def test_one_landmark_is_taken_again_or_removed(stage: Stage) -> None:
     stage.do("register")
     registering, table = stage.desk.registering, stage.window.register_page.landmarks
@@ -530,3 +549,53 @@ def test_the_line_of_an_image_is_drawn_on_no_other_session(stage: Stage) -> None
     stage.window.image_view.forget()
     assert stage.window.image_view.banner == ""
     assert stage.window.image_view._line.isEmpty()
+
+
+# -- words ----------------------------------------------------------------------------------------
+
+
+def test_a_sweep_over_what_was_scanned_before_is_undone_without_a_zero(stage: Stage) -> None:
+    _fill(stage)
+    stage.do("freeze")
+    stage.do("freeze")
+    u = np.arange(50.0)
+    line = BoneLine(np.column_stack((8 * u, 6 * u)), *2 * [np.ones(50, dtype=np.float32)])
+    stage.session.scene.insert(line, pose(1.0), "ct", (320, 400))  # where sweep 1 was
+    stage.do("undo")
+    assert stage.desk.message == "sweep 2 undone: its points lay where others had been"
+
+
+def test_return_and_escape_give_the_keys_back_to_the_actions(stage: Stage) -> None:
+    stage.window.activateWindow()
+    QTest.qWait(50)
+    field = stage.window.prepare_page.fields["server"]
+    for key in (Qt.Key.Key_Return, Qt.Key.Key_Escape):
+        stage.do("prepare")
+        field.setFocus()
+        QTest.keyClicks(field, "1")
+        assert field.text().endswith("1")
+        QTest.keyClick(field, key)
+        assert not field.hasFocus()
+        QTest.keyClick(stage.window, Qt.Key.Key_3)
+        assert stage.window.step is Step.SCAN
+
+
+def test_prepare_says_that_the_images_are_a_recordings(stage: Stage) -> None:
+    stage.do("prepare")
+    page = stage.window.prepare_page
+    stage.tick(0.3)
+    assert page.origin.text() == ""
+    facts = stage.bridge.facts
+    assert facts is not None
+    page.show_facts(dataclasses.replace(facts, replay_speed="1"), None)
+    assert page.origin.text().startswith("The images are a recording's, replayed by this program")
+
+
+def test_without_an_image_the_picture_says_why(stage: Stage) -> None:
+    stage.tick(0.3)
+    dark = grab(stage.window.image_view)
+    refused = "cannot reach 10.0.0.1:18944: Connection refused"
+    stage.session.state = dataclasses.replace(RUNNING, detail=refused)
+    stage.tick(0.3)
+    assert stage.window.image_view.picture.waiting == refused
+    assert (grab(stage.window.image_view) != dark).any()

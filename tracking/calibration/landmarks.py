@@ -128,13 +128,19 @@ def fit_landmarks(
                 f"landmarks: the two sets are mirror images, RMS distance {fit.fre.rms:.1f} mm as "
                 f"they are and {mirrored_mm:.2f} mm with one of them mirrored"
             )
-        worst = int(np.argmax(fit.left_out_mm))
         raise CalibrationError(
             f"landmarks: RMS distance after the fit is {fit.fre.rms:.2f} mm, expected at most "
-            f"{max_fre_mm:g} mm (number {worst + 1} is {fit.left_out_mm[worst]:.1f} mm off the "
-            "fit of the others; are they in the same order?)"
+            f"{max_fre_mm:g} mm ({_worst(fit)}; are they in the same order?)"
         )
     return fit
+
+
+def _worst(fit: LandmarkFit) -> str:
+    """The landmark that fits least to the others; of three, nobody knows which it is."""
+    if not np.isfinite(fit.left_out_mm).all():
+        return "with three landmarks, any of them"
+    worst = int(np.argmax(fit.left_out_mm))
+    return f"number {worst + 1} is {fit.left_out_mm[worst]:.1f} mm off the fit of the others"
 
 
 def tip_positions(T_reference_stylus: Array, tip_stylus_mm: Array) -> Array:
