@@ -46,9 +46,7 @@ _FIELDS = (
     ("registration", "Registration", True),
 )
 
-_REPLAYED = (
-    "The images are a recording's, replayed by this program; the server above is the next one's"
-)
+_REPLAYED = "Now a recording is replayed; the server above is for the next session"
 
 
 class PreparePage(Panel):

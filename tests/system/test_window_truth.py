@@ -588,7 +588,7 @@ def test_prepare_says_that_the_images_are_a_recordings(stage: Stage) -> None:
     facts = stage.bridge.facts
     assert facts is not None
     page.show_facts(dataclasses.replace(facts, replay_speed="1"), None)
-    assert page.origin.text().startswith("The images are a recording's, replayed by this program")
+    assert page.origin.text().startswith("Now a recording is replayed")
 
 
 def test_without_an_image_the_picture_says_why(stage: Stage) -> None:

@@ -61,6 +61,7 @@ def test_expected_tre_agrees_with_simulated_noise() -> None:
         (np.outer(np.arange(4.0), (1, 2, 3)), _POINTS[:4], "lie on a line"),
         (_POINTS / 1000.0, _POINTS, "0.001 times the size"),
         (_POINTS[[1, 0, 3, 2, 4]], _POINTS, "same order"),
+        (_POINTS[[1, 0, 2]], _POINTS[:3], "with three landmarks, any of them"),
         (_POINTS * np.nan, _POINTS, "not finite"),
     ],
 )
