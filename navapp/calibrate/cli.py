@@ -183,7 +183,7 @@ def register(
     mesh: Annotated[Path, typer.Argument(help="CT surface (STL, PLY, OBJ).")],
     out: OutOption,
     landmarks: Annotated[
-        Path | None, typer.Option(help="TOML, section landmarks: reference_mm and ct_mm.")
+        Path | None, typer.Option(help="TOML, [[landmark]] tables with reference_mm and ct_mm.")
     ] = None,
     start: Annotated[
         Path | None, typer.Option(help="TOML with T_ct_reference to start from.")

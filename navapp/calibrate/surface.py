@@ -52,15 +52,22 @@ def register(
 
 
 def _landmark_pairs(path: Path) -> LandmarkFit:
-    """`[landmarks]` with `reference_mm` and `ct_mm`, lists of points in the same order."""
+    """`[[landmark]]` tables with `reference_mm` and `ct_mm`, as the window reads them; or
+    `[landmarks]` with both as lists of points in the same order."""
     try:
-        pairs = tomllib.loads(path.read_text(encoding="utf-8"))["landmarks"]
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        if "landmark" in document:
+            keys = ("reference_mm", "ct_mm")
+            pairs = {key: [table[key] for table in document["landmark"]] for key in keys}
+        else:
+            pairs = document["landmarks"]
         reference_mm, ct_mm = (np.array(pairs[key], float) for key in ("reference_mm", "ct_mm"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except KeyError as error:
         raise ConfigError(
-            f"{path}: {error.args[0]} is missing, expected [landmarks] with reference_mm and ct_mm"
+            f"{path}: {error.args[0]} is missing, expected [[landmark]] tables with reference_mm "
+            "and ct_mm"
         ) from None
     except (ValueError, TypeError) as error:
         raise ConfigError(f"{path}: cannot be read as landmarks: {error}") from None

@@ -75,17 +75,21 @@ def spatial(
         frames, lag_s = joint.frames, joint.image_lag_s
         findings.append(_joint_finding(joint, files))
     seen_again = _see(validation, phantom, options, tools) if validation else None
-    result = calibrate_spatial(
-        frames,
-        phantom,
-        T_reference_phantom,
-        image_size_px=seen.image_size_px,
-        validation=_posed(seen_again, lag_s) if seen_again else None,
-        refine=options.refine,
-        scanner_spacing_mm=options.scanner_spacing_mm,
-    )
+    taken = _taken(placement_file, options, lag_s)
+    try:
+        result = calibrate_spatial(
+            frames,
+            phantom,
+            T_reference_phantom,
+            image_size_px=seen.image_size_px,
+            validation=_posed(seen_again, lag_s) if seen_again else None,
+            refine=options.refine,
+            scanner_spacing_mm=options.scanner_spacing_mm,
+        )
+    except CalibrationError as error:
+        raise CalibrationError(f"{error}; {'; '.join(taken)}") from None
     finding = _spatial_finding(result, seen, options, given_files(*files, validation), lag_s)
-    finding.lines.append(f"phantom placed by {placement_file}")
+    finding.lines.extend(taken)
     ProbeCalibration(result.A_probe_pixel.copy(), recording, "")  # its own check, before it is kept
     return [finding, *findings]
 
@@ -157,6 +161,13 @@ def _posed(seen: _Seen, image_lag_s: float) -> WireFrames:
     return WireFrames(seen.points_px[is_known], poses[is_known])
 
 
+def _taken(placement_file: Path, options: SpatialOptions, image_lag_s: float) -> list[str]:
+    """Where the phantom's place and the lag come from, in words: they may be another set-up's."""
+    by = f", by {options.image_lag_file}" if options.image_lag_file else ""
+    lag = f"poses taken {1e3 * image_lag_s:.1f} ms before the images' stamps{by}"
+    return [f"phantom placed by {placement_file}", *([lag] if image_lag_s else [])]
+
+
 def _spatial_finding(
     result: SpatialResult,
     seen: _Seen,
@@ -195,9 +206,6 @@ def _spatial_finding(
         f"{result.corner_spread_mm:.2f} mm between fifths of the recording",
         in_words(values),
     ]
-    if image_lag_s:
-        by = f", by {options.image_lag_file}" if options.image_lag_file else ""
-        lines.append(f"poses taken {1e3 * image_lag_s:.1f} ms before the images' stamps{by}")
     if options.refine and not result.is_refined:
         lines.append("refinement did not lower the held-out error: the linear solution is kept")
     lines += [f"image {k} not used: {reason}" for k, reason in list(seen.failed.items())[:5]]

@@ -34,8 +34,9 @@ def export(
     """Write a run's network as one ONNX file with its contract inside."""
     from offline_tools.deploy.confidence import fit_confidence
     from offline_tools.deploy.export_onnx import export as run_export
-    from offline_tools.deploy.inputs import read_evaluation, read_line
+    from offline_tools.deploy.inputs import read_line
     from offline_tools.deploy.real_images import real_images
+    from offline_tools.judging.evaluate import read_evaluation
 
     if fp16 and int8:
         raise InputError("give either --fp16 or --int8")

@@ -180,5 +180,7 @@ def print_scores(evaluation: dict[str, Any]) -> None:
         f"{evaluation['n_frames']} images, all counted; {evaluation['n_empty_prediction']} without "
         f"a line, {evaluation['n_empty_label']} without bone in the label"
     )
+    if evaluation["n_empty_prediction"] == evaluation["n_frames"]:
+        console.print(f"warning: the network found bone in none of {evaluation['n_frames']} images")
     if compat is not None:
         console.print(f"{compat['n_skipped']} frames left out there: {compat['note']}")

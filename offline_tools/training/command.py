@@ -20,6 +20,7 @@ from offline_tools.datasets.simulated import (
 )
 from offline_tools.datasets.split import Split, read_split
 from offline_tools.errors import InputError
+from offline_tools.training.networks import check_arch
 from offline_tools.training.presets import PRESETS
 from offline_tools.training.settings import TrainSettings, read_settings
 
@@ -70,8 +71,10 @@ def prepare(
 
     Raises
     ------
-    InputError : no usable image, a split that leaks or names images that are not there.
+    InputError : no such network, no usable image, a split that leaks or names images that are not
+        there.
     """
+    check_arch(settings.arch)
     split = None if split_path is None else read_split(split_path)
     records = open_records(data)
     simulated = SimulatedImages(FIRST_TRAINING_SEED, settings.simulated.n)

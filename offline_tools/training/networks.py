@@ -103,10 +103,22 @@ def initial_network(arch: str, encoder_weights: str) -> tuple[nn.Module, str]:
 
     `encoder_weights` is a wish that a network without such an encoder does not know of.
     """
+    check_arch(arch)
     if arch in BUILDERS:
         return BUILDERS[arch](), "random"
+    return zoo.build(arch, encoder_weights)
+
+
+def check_arch(arch: str) -> None:
+    """Whether there is such a network, before any data is read for it.
+
+    Raises
+    ------
+    InputError : no network of that name.
+    """
     if arch.startswith(zoo.PREFIX):
-        return zoo.build(arch, encoder_weights)
-    raise InputError(
-        f"arch is {arch!r}, expected {', '.join(BUILDERS)} or {zoo.PREFIX}ARCHITECTURE-ENCODER"
-    )
+        zoo.check(arch)
+    elif arch not in BUILDERS:
+        raise InputError(
+            f"arch is {arch!r}, expected {', '.join(BUILDERS)} or {zoo.PREFIX}ARCHITECTURE-ENCODER"
+        )

@@ -39,18 +39,29 @@ def build(arch: str, encoder_weights: str = "random") -> tuple[nn.Module, str]:
     WorkError : the extra is not installed.
     """
     smp = _library()
-    name, _, encoder = arch.removeprefix(PREFIX).partition("-")
-    makers = smp.MODEL_ARCHITECTURES_MAPPING
-    if name not in makers:
-        known = ", ".join(PREFIX + maker for maker in makers)
-        raise InputError(f"arch is {arch!r}, expected one of {known}, a dash and an encoder")
-    if encoder not in smp.encoders.get_encoder_names():
-        raise InputError(f"arch is {arch!r}: {encoder!r} is no encoder, expected one like resnet34")
+    name, encoder = _parts(smp, arch)
     if encoder_weights == "imagenet" and (problem := _problem_with_weights(smp, encoder)):
         _log.warning("%s: no ImageNet weights (%s); the encoder starts at random", arch, problem)
         encoder_weights = "random"
     given = None if encoder_weights == "random" else encoder_weights
-    return makers[name](encoder, encoder_weights=given, **_ONE_CHANNEL), encoder_weights
+    maker = smp.MODEL_ARCHITECTURES_MAPPING[name]
+    return maker(encoder, encoder_weights=given, **_ONE_CHANNEL), encoder_weights
+
+
+def check(arch: str) -> None:
+    """As `build`, without building it."""
+    _parts(_library(), arch)
+
+
+def _parts(smp: Any, arch: str) -> tuple[str, str]:
+    """Architecture and encoder of a name, both known."""
+    name, _, encoder = arch.removeprefix(PREFIX).partition("-")
+    if name not in smp.MODEL_ARCHITECTURES_MAPPING:
+        known = ", ".join(PREFIX + maker for maker in smp.MODEL_ARCHITECTURES_MAPPING)
+        raise InputError(f"arch is {arch!r}, expected one of {known}, a dash and an encoder")
+    if encoder not in smp.encoders.get_encoder_names():
+        raise InputError(f"arch is {arch!r}: {encoder!r} is no encoder, expected one like resnet34")
+    return name, encoder
 
 
 def _library() -> Any:

@@ -217,6 +217,17 @@ def test_register(navapp: Navapp, scan: dict[str, Path | np.ndarray], tmp_path: 
     assert _is_plot(tmp_path / "r_registration.png")
     code, _, error = navapp("register", *files, "--start", out, "--out", tmp_path / "again.toml")
     assert code == 0, error
+    # The same landmarks as tables, as the window reads them.
+    pairs = tomllib.loads(landmarks.read_text())["landmarks"]
+    rows = zip(pairs["reference_mm"], pairs["ct_mm"], strict=True)
+    tables = [{"name": "L", "reference_mm": there, "ct_mm": ct} for there, ct in rows]
+    (tmp_path / "tables.toml").write_text(tomli_w.dumps({"landmark": tables}))
+    same = tmp_path / "same.toml"
+    given = ("--landmarks", tmp_path / "tables.toml", "--out", same)
+    assert navapp("register", *files, *given)[0] == 0
+    np.testing.assert_array_equal(
+        load_registration(same).T_ct_reference, load_registration(out).T_ct_reference
+    )
 
 
 def test_a_calibration_goes_into_toml(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from inference.contract import LineSpec
-from offline_tools.deploy.inputs import read_evaluation, read_line
+from offline_tools.deploy.inputs import read_line
 from offline_tools.errors import InputError
 
 
@@ -36,6 +36,6 @@ def test_a_wrong_line_is_refused(tmp_path: Path, text: str, said: str) -> None:
         read_line(write(tmp_path, text))
 
 
-def test_a_missing_evaluation_is_refused(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.json: cannot be read \(No such file"):
-        read_evaluation(tmp_path / "none.json")
+        read_line(tmp_path / "none.json")

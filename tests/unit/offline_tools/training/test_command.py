@@ -139,3 +139,12 @@ def test_recipes_come_from_a_preset_or_a_file(tmp_path: Path) -> None:
 )
 def test_summary_shows_the_published_numbers(preset: str, line: str) -> None:
     assert command.summary(command.recipe(preset, None)[0]) == line
+
+
+@pytest.mark.parametrize("arch", ["vgg", "smp-fpn-nothing"])
+def test_an_unknown_network_is_told_before_any_data_is_read(
+    settings: TrainSettings, monkeypatch: pytest.MonkeyPatch, arch: str
+) -> None:
+    monkeypatch.setattr(command, "open_records", lambda folders: pytest.fail("read the data"))
+    with pytest.raises(InputError, match=f"arch is '{arch}'"):
+        command.prepare(settings.changed({"arch": arch}), [], None, None)
