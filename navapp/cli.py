@@ -498,7 +498,7 @@ def _window(
     if has_display():
         return WindowPlan(title, closes_itself, out, screenshots=out)
     if needs_screen:
-        raise ConfigError("no display: set DISPLAY, or use --headless")
+        raise ConfigError("no display: set DISPLAY, run it by xvfb-run, or use --headless")
     stack.enter_context(virtual_display())
     return WindowPlan(title, closes_itself=True, folder=out, screenshots=out)
 
