@@ -168,6 +168,11 @@ class Opening:
         profile = folder / "session.toml"
         settings = load_settings(profile, {}) if profile.exists() else self.settings
         self._replay(settings, saved.recordings[-1], read_events(folder))
+        if len(saved.recordings) > 1:
+            others = ", ".join(path.name for path in saved.recordings[:-1])
+            self._desk.message = (
+                f"{saved.recordings[-1].name} is replayed; {others} in {folder}: Ctrl+O opens them"
+            )
 
     def _replay(self, settings: Settings, sweep: Path, events: tuple[Event, ...]) -> None:
         self._refuse_while_busy()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,7 @@ from PySide6.QtWidgets import QApplication, QMessageBox
 from inference.postprocess import BoneLine
 from inference.segmenter import default_model_path
 from navapp.config import Settings, WindowSettings
+from navapp.demo import serve, write_simulation
 from navapp.desk.journal import read_events
 from navapp.desk.session_folder import SessionFolder, crashed_session, read_session
 from navapp.gui.actions import ACTIONS, remapped
@@ -360,6 +363,54 @@ def test_what_a_crash_left_is_found_and_a_closed_session_is_not(tmp_path: Path) 
     found = crashed_session(tmp_path)
     assert found is not None
     assert found.folder.name == "crashed"
+
+
+@pytest.mark.timeout(120)
+def test_what_kill_9_leaves_of_a_window_is_offered_and_plays_again(
+    qapp: QApplication, tmp_path: Path
+) -> None:
+    simulated = SimulatedSweep()
+    calibration, surface = write_simulation(simulated, tmp_path / "simulation")
+    folder = tmp_path / "run-1"
+    recording, state = folder / "recording.mcap", folder / "session.json"
+    with serve(simulated, 1.0) as port:
+        command = (
+            sys.executable, "-m", "navapp", "run", "--server", f"127.0.0.1:{port}", "--record",
+            "--calibration", calibration, "--registration", calibration, "--ct", surface,
+            "--out", folder,
+        )  # fmt: skip
+        window = subprocess.Popen(command)
+        try:
+            # Two seconds of images of 300 kB, in a window that is open.
+            assert wait_until(
+                lambda: state.exists() and recording.exists() and recording.stat().st_size > 12e6,
+                40.0,
+            )
+        finally:
+            window.kill()
+            window.wait()
+    assert json.loads(state.read_text())["state"] == "open"
+    with running(tmp_path) as (desk, next_window, _):
+        offered = next_window.findChild(QMessageBox)
+        assert offered is not None
+        assert "run-1" in offered.text()
+        first = desk.session
+        next(b for b in offered.buttons() if b.text() == "Open").click()
+        save = wait_until(lambda: desk.session is not first or _asks(next_window), 30.0)
+        assert save, desk.message
+        if desk.session is first:
+            asked = next_window.findChild(QMessageBox)
+            assert asked is not None
+            next(b for b in asked.buttons() if b.text() == "Save and begin").click()
+        assert wait_until(lambda: desk.session is not first, 30.0), desk.message
+        assert wait_until(lambda: desk.session.scene.n_voxels > 300), desk.message
+        assert desk.session.scene.frame == "ct"  # with the settings that it had
+        assert np.median(desk.session.scene.first_distances_mm) < 0.3
+
+
+def _asks(window: MainWindow) -> bool:
+    box = window.findChild(QMessageBox)
+    return box is not None and "not saved" in box.text()
 
 
 def test_a_replay_says_when_it_has_ended_and_begins_anew(

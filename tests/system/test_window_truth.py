@@ -428,6 +428,9 @@ def test_what_is_recorded_around_undo_clear_and_another_session_can_be_read(
             assert len(recording.index.offset) > 10
         assert wait_until(lambda: window.image_view.has_view)
         assert window.image_view.picture.watermark.startswith("REPLAY")
+        window.dropped.emit(str(folder))  # of two recordings, the last; and it says so
+        text = f"recording-002.mcap is replayed; recording-001.mcap in {folder}: Ctrl+O opens them"
+        assert desk.message == text
 
 
 def test_the_session_that_runs_is_not_taken_for_one_that_crashed(
