@@ -324,10 +324,7 @@ class PointCloud:
     def _new_ahead(self) -> tuple[Ahead, Ahead]:
         """For the arrays as they are now: after an undo or a growth they are others."""
         rows = Ahead(self._table.bits, self._table.first_mm, self._distance_mm)
-        blocks = Ahead(self._table.block)
-        rows.reach(self._fill.n_rows)
-        blocks.reach(self._fill.n_blocks)
-        return rows, blocks
+        return rows, Ahead(self._table.block)
 
     def _refusal(self, state: int, points_mm: NDArray[np.float64]) -> ReconError:
         if state == kernels.NOT_FINITE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from tests.support.desks import RUNNING, MadeUpSession, Stage, grab, open_stage,
 from tests.support.networks import write_slow_network
 from tests.support.screens import running, wait_until
 from tracking.faults import Faults
+from tracking.sequences.recording import Recording
 
 
 @pytest.fixture
@@ -173,6 +175,37 @@ def test_a_server_that_goes_is_told_and_holds_insertion(qapp: QApplication, tmp_
         assert desk.replay is not None
         desk.replay.close()
         _assert_alarm(desk, window, "NO CONNECTION", "IMAGE")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs limits on the size of a file")
+def test_a_disk_that_fills_up_ends_the_recording_and_nothing_else(
+    qapp: QApplication, tmp_path: Path
+) -> None:
+    import resource
+
+    sounds: list[str] = []
+    with running(tmp_path, loop=True, beep=sounds.append) as (desk, window, _):
+        chip = window.status_row.chips["RECORDING"]
+        assert wait_until(lambda: desk.session.scene.n_voxels > 0)
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        window.book["record"].trigger()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, hard))  # ten images
+        try:
+            assert wait_until(lambda: chip.reading.value == "failed"), chip.reading
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert chip.reading.level is Level.PROBLEM
+        assert "recording-001.mcap: cannot be written: File too large" in chip.reading.tooltip
+        assert desk.message.startswith("recording ended: ")
+        assert sounds == ["loss"]
+        n_then = desk.session.scene.n_voxels
+        assert wait_until(lambda: desk.session.scene.n_voxels > n_then)
+        assert window.border_level is None
+        window.book["record"].trigger()  # there is room again
+        assert wait_until(lambda: chip.reading.value.startswith("REC"))
+        window.book["record"].trigger()
+    for name, n_least in (("recording-001.mcap", 5), ("recording-002.mcap", 1)):
+        assert len(list(Recording(desk.folder.path / name).messages())) >= n_least
 
 
 def test_a_network_that_falls_behind_is_told_until_a_faster_one_takes_over(

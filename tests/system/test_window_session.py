@@ -28,13 +28,13 @@ from navapp.gui.main_window import MainWindow
 from navapp.gui.readings import Level
 from navapp.gui.steps import Step
 from recon.mesh_io import read_mesh
-from recon.simulator import SimulatedSweep
+from recon.simulator import SimulatedSweep, SimulatorSettings
 from recon.surface import SurfaceDistance
 from tests.support.desks import MadeUpSession, Stage, open_stage, pose, view
 from tests.support.screens import running, wait_until
 from tests.support.stylus import WithStylus
 from tracking.calibration import load_registration
-from tracking.sequences import open_sweep
+from tracking.sequences import open_sweep, save_sweep
 from tracking.transforms import apply, invert
 
 _KEYS = Qt.Key
@@ -153,12 +153,15 @@ def test_the_window_is_closed_and_opened_on_a_running_session(
         ("plan.toml", "[plan]\ntarget_ct_mm = [1, 2]", "expected three numbers"),
         ("notes.docx", "x", "cannot be opened"),
         ("broken.mcap", "x", "broken.mcap"),
+        ("broken.igs.mha", "x", "broken.igs.mha"),
+        ("broken.igs.nrrd", "x", "broken.igs.nrrd"),
         ("net.onnx", "x", "net.onnx"),
     ],
 )
 def test_a_bad_file_is_told_before_a_missing_calibration_and_changes_nothing(
     stage: Stage, tmp_path: Path, name: str, content: str, said: str
 ) -> None:
+    pytest.importorskip("open3d")  # now: pytest rewrites what it imports, for longer than we wait
     path = tmp_path / name
     path.write_text(content)
     before = stage.session
@@ -170,6 +173,26 @@ def test_a_bad_file_is_told_before_a_missing_calibration_and_changes_nothing(
 
     assert wait_until(is_told), stage.desk.message
     assert stage.desk.session is before
+
+
+@pytest.mark.parametrize("suffix", [".igs.mha", ".igs.nrrd"])
+def test_a_sweep_of_another_program_dropped_on_the_window_is_replayed(
+    qapp: QApplication, tmp_path: Path, suffix: str
+) -> None:
+    sweep = tmp_path / f"other{suffix}"
+    save_sweep(SimulatedSweep(SimulatorSettings(n_images=40)), sweep)
+    with running(tmp_path) as (desk, window, _):
+        first = desk.session
+        window.dropped.emit(str(sweep))
+        assert wait_until(lambda: desk.session is not first or _asks(window), 30.0), desk.message
+        if desk.session is first:
+            asked = window.findChild(QMessageBox)
+            assert asked is not None
+            next(b for b in asked.buttons() if b.text() == "Save and begin").click()
+        assert wait_until(lambda: desk.session is not first, 30.0), desk.message
+        assert wait_until(lambda: desk.session.scene.n_voxels > 300), desk.message
+        assert np.median(desk.session.scene.first_distances_mm) < 0.3
+        assert window.image_view.picture.watermark.startswith("REPLAY")
 
 
 def test_a_network_dropped_on_the_window_takes_over_in_the_session_that_runs(
