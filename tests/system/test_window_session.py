@@ -388,7 +388,7 @@ def test_what_a_crash_left_is_found_and_a_closed_session_is_not(tmp_path: Path) 
     assert found.folder.name == "crashed"
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_what_kill_9_leaves_of_a_window_is_offered_and_plays_again(
     qapp: QApplication, tmp_path: Path
 ) -> None:
