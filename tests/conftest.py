@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ with contextlib.suppress(ImportError):
     tqdm.tqdm.monitor_interval = 0
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
+_EXIT_STATUS = pytest.StashKey[int]()
 
 
 @pytest.fixture(scope="session")
@@ -50,3 +52,16 @@ def no_left_over_threads() -> Iterator[None]:
     names = [t.name for t in left if t.is_alive()]
     if names:
         pytest.fail(f"threads left behind: {', '.join(names)}")
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    session.config.stash[_EXIT_STATUS] = int(exitstatus)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """What a failed test left running keeps nobody waiting: all has been told by now."""
+    others = set(threading.enumerate()) - {threading.main_thread()}
+    if any(not thread.daemon for thread in others):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(config.stash.get(_EXIT_STATUS, 1))
