@@ -165,8 +165,6 @@ def run(
         way = WholeWay(tuple(ct), tuple(sweep), out, calibration, registration, settings, workers)
         evaluation = go(way, shown)
     print_scores(evaluation)
-    if evaluation["n_empty_prediction"] == evaluation["n_frames"]:
-        say("the network found no line in any test image: more images or epochs are needed")
     say(f"{out / MODEL}: for `navapp run --model`; report in {out / EVALUATION}")
 
 

@@ -53,6 +53,11 @@ def export(
         f"{out}: {precision}, {result.n_bytes / 1e6:.2f} MB, differs from torch by at most "
         f"{result.largest_difference:.1e}"
     )
+    if result.n_with_bone == 0:
+        console.print(
+            f"warning: found bone in 0 of {result.n_simulated} simulated images: trained too "
+            "little, or on nothing like them?"
+        )
     if result.f1:
         console.print(f"F1 at 0.5 mm: {result.f1[0]:.4f} in float32, {result.f1[1]:.4f} as written")
 

@@ -54,11 +54,14 @@ class RealImages:
 
 @dataclass(frozen=True, slots=True)
 class ExportResult:
-    """What was written: largest difference to torch in probability, the size of the file, and for
-    fewer bits the F1 at 0.5 mm in float32 and as written."""
+    """What was written: largest difference to torch in probability, the size of the file, in how
+    many of `n_simulated` simulated images it found bone, and for fewer bits the F1 at 0.5 mm in
+    float32 and as written."""
 
     largest_difference: float
     n_bytes: int
+    n_with_bone: int
+    n_simulated: int
     f1: tuple[float, float] | None = None
 
 
@@ -105,7 +108,8 @@ def export(
             contract = replace(contract, precision=precision)
             model, scores = _in_fewer_bits(model, contract, images, partial)
             difference = _largest_difference(module, partial, contract)
-        description["metrics"] = {"parity_max_abs": difference, "simulated": _simulated(partial)}
+        simulated = _simulated(partial)
+        description["metrics"] = {"parity_max_abs": difference, "simulated": simulated}
         if scores is not None:
             description["metrics"]["f1_at_0.5"] = {"float32": scores[0], precision: scores[1]}
         _save(model, contract, partial)
@@ -116,7 +120,9 @@ def export(
         raise WorkError(f"{out}: cannot be written ({error.strerror})") from None
     finally:
         partial.unlink(missing_ok=True)
-    return ExportResult(difference, out.stat().st_size, scores)
+    n_simulated = simulated["n_frames"]
+    n_with_bone = n_simulated - simulated["n_empty_prediction"]
+    return ExportResult(difference, out.stat().st_size, n_with_bone, n_simulated, scores)
 
 
 def _in_fewer_bits(
@@ -208,4 +214,5 @@ def _largest_difference(module: nn.Module, path: Path, contract: ModelContract) 
 def _simulated(path: Path) -> dict[str, Any]:
     """How the exported network does on simulated images that no training has seen."""
     evaluation = evaluate(path, simulated_images(FIRST_VALIDATION_SEED, _N_METRIC_IMAGES))
-    return {key: evaluation[key] for key in ("n_frames", "thresholds_mm", "per_frame_mean")}
+    kept = ("n_frames", "n_empty_prediction", "thresholds_mm", "per_frame_mean")
+    return {key: evaluation[key] for key in kept}

@@ -181,6 +181,9 @@ def print_scores(evaluation: dict[str, Any]) -> None:
         f"a line, {evaluation['n_empty_label']} without bone in the label"
     )
     if evaluation["n_empty_prediction"] == evaluation["n_frames"]:
-        console.print(f"warning: the network found bone in none of {evaluation['n_frames']} images")
+        console.print(
+            f"warning: found bone in 0 of {evaluation['n_frames']} images: trained too little, or "
+            "on nothing like them?"
+        )
     if compat is not None:
         console.print(f"{compat['n_skipped']} frames left out there: {compat['note']}")

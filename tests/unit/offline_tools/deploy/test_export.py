@@ -16,6 +16,7 @@ from inference.runtime import NetworkSession  # noqa: E402
 from offline_tools.datasets.images import images_of  # noqa: E402
 from offline_tools.datasets.simulated import SimulatedImages  # noqa: E402
 from offline_tools.deploy import export_onnx  # noqa: E402
+from offline_tools.deploy.cli import export as export_command  # noqa: E402
 from offline_tools.deploy.export_onnx import RealImages, export  # noqa: E402
 from offline_tools.errors import InputError, WorkError  # noqa: E402
 
@@ -108,6 +109,26 @@ def test_confidence_and_line_replace_those_of_the_run(tmp_path: Path) -> None:
     export(Path("run"), out, confidence=confidence, line=line)
     found = read_contract(out)
     assert (found.confidence, found.line, found.precision) == (confidence, line, "float32")
+
+
+@pytest.mark.parametrize(("gain", "is_blind"), [(1.0, False), (0.0, True)])
+def test_a_network_that_finds_nothing_is_told(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    gain: float,
+    is_blind: bool,
+) -> None:
+    network, description = export_onnx.load_run(Path("run"))
+    network.blur.weight.data *= gain
+    monkeypatch.setattr(export_onnx, "load_run", lambda run: (network, description))
+    out = tmp_path / "network.onnx"
+    export_command(Path("run"), out)
+    assert (
+        "warning: found bone in 0 of 10 simulated images" in capsys.readouterr().out
+    ) is is_blind
+    found = read_contract(out).provenance["metrics"]["simulated"]
+    assert (found["n_empty_prediction"] == found["n_frames"] == 10) is is_blind
 
 
 def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from offline_tools.datasets.images import LabelledImage
 from offline_tools.errors import InputError
+from offline_tools.judging.cli import print_scores
 from offline_tools.judging.evaluate import evaluate, judge, read_evaluation, write_judgement
 from tests.support.judging import NOTHING, Script, U, flat
 
@@ -147,6 +148,19 @@ def test_worst_frames_come_first(script: Script, labelled: Make) -> None:
     assert names[:3] == ["1", "3", "4"]  # 1 and 3 score 0 everywhere: the earlier one first
     assert len(names) == len(set(names)) == 8
     assert len({kept.frame.name for kept in judgement.gallery.random}) == 8
+
+
+@pytest.mark.parametrize(("line", "is_blind"), [(flat(203.0), False), (NOTHING, True)])
+def test_a_network_that_finds_nothing_is_told(
+    script: Script,
+    labelled: Make,
+    capsys: pytest.CaptureFixture[str],
+    line: np.ndarray,
+    is_blind: bool,
+) -> None:
+    script.lines += [NOTHING, line]
+    print_scores(evaluate(Path("m.onnx"), [labelled("a"), labelled("b")]))
+    assert ("warning: found bone in 0 of 2 images" in capsys.readouterr().out) is is_blind
 
 
 def test_nothing_to_judge_is_refused(script: Script) -> None:
