@@ -421,8 +421,9 @@ def _run(
 ) -> int:
     """Run a session to its end and save what it gave, however it ended."""
     from navapp.live import Ending, Interrupts, run
-    from navapp.report import conclude, save, summary
+    from navapp.report import conclude, save
     from navapp.session import Session, SessionMode
+    from navapp.summary import summary
 
     mode = SessionMode(is_live=is_live, has_window=window is not None)
     session = Session(settings, equipment, feed, mode, recorder)
@@ -498,7 +499,9 @@ def _window(
     if has_display():
         return WindowPlan(title, closes_itself, out, screenshots=out)
     if needs_screen:
-        raise ConfigError("no display: set DISPLAY, run it by xvfb-run, or use --headless")
+        raise ConfigError(
+            "no display: set DISPLAY, use --headless, or begin with `xvfb-run -a navapp run ...`"
+        )
     stack.enter_context(virtual_display())
     return WindowPlan(title, closes_itself=True, folder=out, screenshots=out)
 

@@ -15,8 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from navapp.errors import ConfigError
 
-Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+# Strict: a number in quotation marks is a text, and an error that names the type.
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False, strict=True)]
+NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False, strict=True)]
 
 
 class _Section(BaseModel):
@@ -27,7 +28,7 @@ class ServerSettings(_Section):
     """Where the images and poses come from."""
 
     host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=1, le=65535)] = 18944
+    port: Annotated[int, Field(ge=1, le=65535, strict=True)] = 18944
     connect_timeout_s: Positive = 10.0
     """Without a window, a session ends when no server answers for this long."""
     silence_timeout_s: NonNegative = 2.0
@@ -107,7 +108,7 @@ class ResultSettings(_Section):
     """Where others can fetch the bone line, its points and the probe's pose."""
 
     host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    port: Annotated[int, Field(ge=0, le=65535, strict=True)] | None = None
     """None: results do not go out. 0: the system chooses a port, the log tells which."""
 
 
@@ -200,4 +201,5 @@ def _describe(problem: Any) -> str:
     name = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return f"{name} is not a setting"
-    return f"{name} = {problem['input']!r}: {problem['msg'].lower()}"
+    expected = problem["msg"].lower().replace("valid tuple", "list")  # TOML knows no tuple
+    return f"{name} = {problem['input']!r}: {expected}"

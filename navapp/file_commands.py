@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import textwrap
 import threading
 import time
 from collections import Counter
@@ -33,6 +34,9 @@ logger = logging.getLogger(__name__)
 
 # How often it looks at the clock and at Ctrl-C.
 _POLL_S = 0.1
+
+# Where values begin in a line of `inspect`, and how wide a list of them may be.
+_VALUES_AT, _VALUES_WIDTH = 25, 75
 
 _CALIBRATIONS = (".toml", ".xml", ".json")
 
@@ -121,16 +125,25 @@ def as_text(facts: Mapping[str, Any], indent: str = "") -> str:
             lines.append(f"{indent}{key}")
             lines += [as_text(value, indent + "  ")] if value else []
         else:
-            lines.append(f"{indent}{key:<{max(1, 24 - len(indent))}} {_words(value)}")
+            first, *more = _in_rows(value)
+            lines.append(f"{f'{indent}{key}':<{_VALUES_AT - 1}} {first}")
+            lines += [" " * _VALUES_AT + row for row in more]
     return "\n".join(lines)
 
 
-def _words(value: Any) -> str:
+def _in_rows(value: Any) -> list[str]:
+    """A matrix row by row, a long list in several lines, anything else in one."""
+    if not isinstance(value, (list, tuple)):
+        return [_word(value)]
+    if value and isinstance(value[0], (list, tuple)):
+        return [" ".join(f"{_word(item, 6):>12}" for item in row) for row in value]
+    text = ", ".join(_word(item, 6) for item in value)
+    return textwrap.wrap(text, _VALUES_WIDTH, break_on_hyphens=False) or ["none"]
+
+
+def _word(value: Any, n_digits: int = 9) -> str:
     if isinstance(value, float):
-        return f"{value:.9g}"
-    if isinstance(value, (list, tuple)):
-        is_nested = bool(value) and isinstance(value[0], (list, tuple))
-        return ("; " if is_nested else ", ").join(_words(item) for item in value) or "none"
+        return f"{value:.{n_digits}g}"
     return "unknown" if value is None else str(value)
 
 

@@ -8,7 +8,6 @@ import math
 import platform
 import subprocess
 import tempfile
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -153,60 +152,6 @@ def write_results(result: Result, session: Session, folder: Path) -> None:
         raise SessionError(f"{where}: cannot be written: {error.strerror}") from None
     except (ReconError, WriteError) as error:
         raise SessionError(str(error)) from None
-
-
-def summary(report: Mapping[str, Any]) -> str:
-    """The report in a few lines for a person."""
-    frames = report["frames"]
-    skipped = ", ".join(f"{n} {reason}" for reason, n in frames["skipped"].items() if n)
-    lines = [
-        f"images     {frames['processed']} of {frames['received']} processed"
-        + (f" ({skipped})" if skipped else ""),
-        f"poses      {report['poses']['received']} received, image lag "
-        f"{report['image_lag_s'] * 1e3:.0f} ms applied",
-        f"cloud      {report['points']} points in frame {report['frame']}",
-        f"provider   {report['provider']} ({report['provider_reason']})",
-        f"measured   with {', '.join([report['calibration']['source'], *report['ct']])}",
-        *(f"network    {_swap_line(swap)}" for swap in report["model_swaps"]),
-        *(f"warning    {sentence}" for sentence in report["warnings"]),
-    ]
-    if report["volume"] is not None:
-        lines.append(f"volume     {_volume_line(report['volume'])}")
-    recording = report["recording"]
-    if recording is not None:
-        lines.append(f"recording  {recording['n_messages']} messages in {recording['file']}")
-    latency = report["latency_ms"]["end_to_end"]
-    if latency is not None:
-        lines.append(
-            f"latency    end to end p50 {latency['p50']:.1f} ms, p95 {latency['p95']:.1f} ms"
-            f" ({latency['n']} images)"
-        )
-    distance = report["ct_distance_mm"]
-    if distance is not None:
-        lines.append(
-            f"to CT      mean {distance['mean']:.3f} mm, median {distance['median']:.3f} mm, "
-            f"p95 {distance['p95']:.3f} mm"
-        )
-    else:
-        lines.append(f"to CT      not measured: {report['ct_distance_reason']}")
-    return "\n".join(lines)
-
-
-def _swap_line(swap: Mapping[str, Any]) -> str:
-    outcome = "took over" if swap["problem"] is None else f"not used: {swap['problem']}"
-    return f"{swap['name']} {outcome} (at {swap['t_s']:.1f} s)"
-
-
-def _volume_line(volume: Mapping[str, Any]) -> str:
-    if volume["file"] is None:
-        return f"not saved: {volume['problem']}"
-    size = "x".join(str(n) for n in volume["size_voxels"])
-    parts = [f"{size} voxels of {volume['spacing_mm']:g} mm from {volume['images']} images"]
-    if volume["images_left_out"]:
-        parts.append(f"{volume['images_left_out']} left out for lack of time")
-    if volume["problem"]:
-        parts.append(volume["problem"])
-    return "; ".join(parts)
 
 
 def _frames(session: Session) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from recon.surface import TriangleMesh
 
 _READABLE = (".stl", ".ply", ".obj")
 _PLY_TYPES = {"f8": "double", "f4": "float", "i4": "int"}
+_STL_HEAD_BYTES = 84  # of a binary one: a title and the number of triangles
 _PLY_HEADER_BYTES = 4096  # ours are a few hundred
 _LEAST_SURFACE_POINTS = 100
 # Of Taubin smoothing: a step that shrinks and one that swells back.
@@ -44,11 +45,24 @@ def read_mesh(path: Path) -> TriangleMesh:
     mesh.remove_duplicated_vertices()
     mesh.remove_degenerate_triangles()
     if not mesh.has_triangles():
+        if _is_empty(path):
+            raise ReconError(f"{path}: is empty, expected a surface of triangles")
         raise ReconError(f"mesh {path}: no triangle could be read, expected STL, PLY or OBJ")
     try:
         return TriangleMesh(np.asarray(mesh.vertices), np.asarray(mesh.triangles))
     except ReconError as error:
         raise ReconError(f"{path}: {error}") from error
+
+
+def _is_empty(path: Path) -> bool:
+    """A file without content, or an STL (binary or text) without a triangle."""
+    content = path.read_bytes()
+    if path.suffix.lower() != ".stl":
+        return not content.strip()
+    if content.startswith(b"solid"):
+        return b"facet" not in content
+    is_head_alone = len(content) == _STL_HEAD_BYTES and content.endswith(bytes(4))
+    return is_head_alone or not content.strip()
 
 
 def simplified(mesh: TriangleMesh, *, n_smoothing: int, n_faces: int | None) -> TriangleMesh:

@@ -27,6 +27,7 @@ from navapp.state import SessionState, SessionStatus
 from tests.support import messages
 from tests.support.igs import write_mha
 from tests.support.records import write_record
+from tracking.calibration import load_calibration
 from tracking.sequences import SweepImage, open_sweep
 from tracking.sequences.recording import Recording
 from tracking.server import Server
@@ -354,6 +355,14 @@ def test_inspect_tells_what_a_file_holds(navapp: Navapp, record: Path, tmp_path:
     assert facts(model)["kind"] == "model"
     code, printed, _ = navapp("inspect", model)
     assert (code, "intended_use" in printed) == (0, True)
+    assert all(len(line) <= 100 for line in printed.splitlines() if line.count(", ") > 5)
+    code, printed, _ = navapp("inspect", record / "calibration.toml")
+    lines = printed.splitlines()
+    first = next(k for k, line in enumerate(lines) if line.startswith("A_probe_pixel"))
+    rows = [line[25:].split() for line in lines[first : first + 4]]
+    matrix = load_calibration(record / "calibration.toml").A_probe_pixel
+    np.testing.assert_allclose(np.array(rows, dtype=float), matrix, rtol=1e-5)
+    assert not lines[first + 4].startswith(" ")
 
 
 @pytest.mark.parametrize("name", ["none.mcap", "none.igs.mha", "none.onnx", "none.toml", "none"])

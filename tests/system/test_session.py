@@ -20,10 +20,11 @@ from navapp.demo import for_simulation, serve, write_simulation
 from navapp.equipment import Equipment, load_equipment
 from navapp.feeds import Feed, Inlet, LiveFeed, SweepFeed
 from navapp.live import Ending, Interrupts, run_to_end
-from navapp.report import conclude, save, summary
+from navapp.report import conclude, save
 from navapp.results import ResultSender
 from navapp.session import Session, SessionMode
 from navapp.state import DropReason, SessionState
+from navapp.summary import summary
 from recon.simulator import SimulatedSweep, SimulatorSettings
 from tests.support.sweeps import AlteredSweep, Event, each
 from tracking.client import Client
@@ -211,6 +212,9 @@ def test_while_insertion_is_off_images_are_held(
     with Interrupts() as interrupts:
         run_to_end(session, None, None, interrupts)
     assert _losses(session) == {DropReason.HELD: _N_IMAGES}
+    report = conclude(session, startup_s=0.0, is_complete=True).report
+    assert report["frames"]["skipped"]["held"] == _N_IMAGES
+    assert f"({_N_IMAGES} held back, as insertion was off or" in summary(report)
     view = session.views.take(0.0)
     assert view is not None
     assert view.dropped is DropReason.HELD

@@ -47,6 +47,21 @@ def test_all_problems_are_named_at_once(tmp_path: Path) -> None:
     assert "\n" not in message
 
 
+def test_a_wrong_type_is_named_with_the_right_one(tmp_path: Path) -> None:
+    path = tmp_path / "session.toml"
+    path.write_text(
+        '[server]\nport = "18944"\nsilence_timeout_s = "2"\n[results]\nport = "1"\n'
+        '[geometry]\nct = "bone.stl"\n'
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_settings(path, {})
+    message = str(caught.value)
+    assert "server.port = '18944': input should be a valid integer" in message
+    assert "server.silence_timeout_s = '2': input should be a valid number" in message
+    assert "results.port = '1': input should be a valid integer" in message
+    assert "geometry.ct = 'bone.stl': input should be a list" in message
+
+
 @pytest.mark.parametrize("content", [b"[server", b"\xff\xfe"])
 def test_a_file_that_is_no_toml(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "session.toml"

@@ -59,7 +59,10 @@ def test_obj_is_read(tmp_path):
     [
         ("missing.stl", None, "missing.stl: no such file, expected STL, PLY or OBJ"),
         ("bone.vtk", b"x", "suffix is '.vtk', expected .stl or .ply or .obj"),
-        ("empty.stl", b"", "empty.stl: no triangle could be read"),
+        ("empty.stl", b"", "empty.stl: is empty"),
+        ("empty.ply", b"\n", "empty.ply: is empty"),
+        ("binary.stl", b"title".ljust(84, b"\0"), "binary.stl: is empty"),
+        ("ascii.stl", b"solid a\nendsolid a\n", "ascii.stl: is empty"),
         ("text.stl", b"this is no mesh", "text.stl: no triangle could be read"),
         ("cut.ply", b"ply\nformat ascii 1.0\n", "cut.ply: no triangle could be read"),
         ("points.obj", b"v 0 0 0\nv 1 0 0\n", "points.obj: no triangle could be read"),
