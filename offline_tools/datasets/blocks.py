@@ -6,8 +6,10 @@ test on what was trained on. Position along the bone tells what is new.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,8 @@ from offline_tools.errors import InputError
 
 DEFAULT_GUARD_MM = 3.0  # some three image thicknesses: nearer, two images show the same bone
 DEFAULT_VAL_SHARE = 0.1
+# How the guard stands in the notes of a split: its file has no other place for it.
+_GUARD_NOTE = re.compile(r"within (\S+) mm of test or val")
 # Positions further apart than this are two stretches of bone that no sweep joins.
 _LARGEST_GAP_MM = 30.0
 
@@ -69,6 +73,34 @@ def anatomy_folds(
         notes = (f"block {k + 1} of {len(blocks)} is test",)
         folds.append(_split(bone, {TRAIN: train, VAL: val, TEST: test}, notes, seed, guard_mm))
     return folds
+
+
+def guard_fault(split: Split, sources: Sequence[ImageSource]) -> str | None:
+    """Where a split by anatomy trains within its guard band, as one changed by hand may; else None.
+
+    Half of the band is held to: labels that are made anew move an image's place a little.
+    """
+    if split.kind != "anatomy":
+        return None
+    home = {name: subset for subset, names in split.subsets.items() for name in names}
+    placed = [
+        (place, name)
+        for source in sources
+        for index, name in enumerate(source.names)
+        if name in home and (place := source.position_mm(index)) is not None
+    ]
+    stated = next((found for note in split.notes if (found := _GUARD_NOTE.search(note))), None)
+    guard_mm = float(stated[1]) if stated else DEFAULT_GUARD_MM
+    # Along the bone the nearest image of another kind is a neighbour.
+    for (low_mm, low), (high_mm, high) in pairwise(sorted(placed)):
+        is_train = [home[name] == TRAIN for name in (low, high)]
+        if any(is_train) and not all(is_train) and high_mm - low_mm < 0.5 * guard_mm:
+            train, other = (low, high) if is_train[0] else (high, low)
+            return (
+                f"{train} trains and lies {high_mm - low_mm:.1f} mm along the bone from {other} in "
+                f"{home[other]}, expected a guard band of {guard_mm:g} mm"
+            )
+    return None
 
 
 def clusters_of(position_mm: Array) -> list[Indices]:

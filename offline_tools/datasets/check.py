@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
 
+from offline_tools.datasets.blocks import guard_fault
 from offline_tools.datasets.labels import MASKS, UNREADABLE, mask_fault, mask_paths
 from offline_tools.datasets.records import IMAGES, Record, find_records, specimen_and_record
 from offline_tools.datasets.split import Split, absent_names
@@ -38,8 +39,8 @@ def check_data(
 
     A fault is an image without a label or a label without an image, a file that cannot be read, a
     label of another size than its image, with values other than 0 and 255, or empty, an image that
-    occurs twice, and a name in the split that is not in the data. An image that labelling left
-    without a label is none.
+    occurs twice, a name in the split that is not in the data, and a guard band of the split that
+    is not kept. An image that labelling left without a label is none.
 
     Raises
     ------
@@ -48,7 +49,7 @@ def check_data(
     report = CheckReport()
     twins: dict[bytes, str] = {}
     folder_of: dict[str, Path] = {}
-    names: list[str] = []
+    records: list[Record] = []
     folders = find_records(folders)
     for n_done, folder in enumerate(folders, start=1):
         report.n_records += 1
@@ -60,13 +61,21 @@ def check_data(
             report.faults.append(str(error))
             continue
         _check_labels(record, unreadable, report)
-        names += record.names
+        records.append(record)
         if folder_of.setdefault(prefix, folder) != folder:
             report.faults.append(f"{folder}: is {prefix}, as {folder_of[prefix]} is")
         on_record(n_done, len(folders))
-    for name in absent_names(split, names) if split else ():
-        report.faults.append(f"{name}: in the split, but no example in the data")
+    if split is not None:
+        report.faults += _split_faults(split, records)
     return report
+
+
+def _split_faults(split: Split, records: Sequence[Record]) -> Iterator[str]:
+    names = [name for record in records for name in record.names]
+    for name in absent_names(split, names):
+        yield f"{name}: in the split, but no example in the data"
+    if fault := guard_fault(split, records):
+        yield f"split: {fault}"
 
 
 def _check_images(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from offline_tools.command_line import DATA_CREDIT, made_with
+from offline_tools.datasets.blocks import guard_fault
 from offline_tools.datasets.cache import cached_examples
 from offline_tools.datasets.examples import Examples
 from offline_tools.datasets.flanks import FlankRule
@@ -77,6 +78,8 @@ def prepare(
     check_arch(settings.arch)
     split = None if split_path is None else read_split(split_path)
     records = open_records(data)
+    if split is not None and (fault := guard_fault(split, records)):
+        raise InputError(f"split {split_path}: {fault}")
     simulated = SimulatedImages(FIRST_TRAINING_SEED, settings.simulated.n)
     sources: list[ImageSource] = [*records, simulated]
     examples = _examples(sources, settings, cache, on_image)

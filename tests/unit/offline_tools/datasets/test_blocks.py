@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from offline_tools.datasets.anatomy import BoneAxis
-from offline_tools.datasets.blocks import anatomy_folds, clusters_of, halves_of
+from offline_tools.datasets.blocks import anatomy_folds, clusters_of, guard_fault, halves_of
 from offline_tools.datasets.split import Split
 from offline_tools.errors import InputError
 from tests.support.bones import placed, tube
@@ -110,6 +111,25 @@ def test_without_validation_all_the_rest_trains() -> None:
     source = FakeSource(positions_mm=np.arange(0.0, 100.0).tolist())
     fold = anatomy_folds([source], seed=0, val_share=0.0, guard_mm=0.0)[1]
     assert [len(fold.subsets[part]) for part in ("train", "val", "test")] == [50, 0, 50]
+
+
+@pytest.mark.parametrize("guard_mm", [0.0, 3.0, 10.0])
+def test_a_guard_band_is_kept_until_somebody_moves_an_image(
+    sources: list[FakeSource], guard_mm: float
+) -> None:
+    fold = anatomy_folds(sources, seed=0, guard_mm=guard_mm)[1]
+    assert guard_fault(fold, sources) is None
+    moved = fold.subsets["test"][7]
+    rest = tuple(name for name in fold.subsets["test"] if name != moved)
+    subsets = {**fold.subsets, "train": (*fold.subsets["train"], moved), "test": rest}
+    fault = guard_fault(replace(fold, subsets=subsets), sources)
+    if guard_mm == 0.0:
+        assert fault is None
+    else:
+        assert fault is not None
+        assert fault.startswith(f"{moved} trains and lies ")
+        assert fault.endswith(f"in test, expected a guard band of {guard_mm:g} mm")
+    assert guard_fault(replace(fold, kind="frame", subsets=subsets), sources) is None
 
 
 def test_images_without_a_place_are_told() -> None:

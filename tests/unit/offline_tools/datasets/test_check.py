@@ -10,7 +10,7 @@ import pytest
 from offline_tools.datasets.check import check_data
 from offline_tools.datasets.split import Split
 from offline_tools.errors import InputError
-from tests.support.datasets import mask, save, write_dataset
+from tests.support.datasets import mask, save, write_calibration, write_dataset
 
 
 @pytest.fixture
@@ -73,6 +73,19 @@ def test_names_of_a_split_that_are_gone_are_faults(root: Path) -> None:
     subsets = {"train": ("cadaver01_F231091/record01/1000",), "val": (), "test": ("a/b/1",)}
     report = check_data([root], Split("donor", 0, subsets))
     assert report.faults == ["a/b/1: in the split, but no example in the data"]
+
+
+def test_a_guard_band_that_is_not_kept_is_a_fault(tmp_path: Path) -> None:
+    write_dataset(tmp_path, ("cadaver01_F231091",))
+    write_calibration(tmp_path)
+    names = [f"cadaver01_F231091/record01/{1000 + 50 * k}" for k in range(3)]
+    subsets = {"train": (names[0],), "val": (), "test": (names[1],)}
+    report = check_data([tmp_path], Split("anatomy", 0, subsets))
+    (fault,) = report.faults
+    assert fault == (
+        f"split: {names[0]} trains and lies 1.0 mm along the bone from {names[1]} in test, "
+        "expected a guard band of 3 mm"
+    )
 
 
 def test_labelled_records_are_right_where_labelling_rejected_an_image(root: Path) -> None:

@@ -13,6 +13,7 @@ from offline_tools.datasets.split import Split, write_split
 from offline_tools.errors import InputError
 from offline_tools.training import command
 from offline_tools.training.settings import TrainSettings, checked
+from tests.support.datasets import FakeSource
 
 
 class Painted:
@@ -96,6 +97,19 @@ def test_an_empty_val_leaves_validation_to_simulated_images(
 def test_a_split_of_other_images_is_refused(settings: TrainSettings, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="4 of 7 names are of no image here, such as cadaver03"):
         command.prepare(settings, [], split_file(tmp_path, (), train="cadaver03"), None)
+
+
+def test_a_split_that_lost_its_guard_band_is_refused(
+    settings: TrainSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    bone = FakeSource(record="record01", positions_mm=[0.0, 1.0, 9.0])
+    monkeypatch.setattr(command, "open_records", lambda folders: [bone])
+    train, test, other = bone.names
+    path = tmp_path / "split.json"
+    subsets: dict[str, tuple[str, ...]] = {"train": (train,), "val": (other,), "test": (test,)}
+    write_split(Split("anatomy", 0, subsets), path)
+    with pytest.raises(InputError, match=r"split\.json: .*/0 trains and lies 1\.0 mm"):
+        command.prepare(settings, [], path, None)
 
 
 @pytest.mark.parametrize(
