@@ -436,6 +436,8 @@ def _run(
             is_complete=ending is Ending.ENDED,
         )
         folder = save(result, session, out)
+    if recorder is not None and (session.failure is not None or session.unreached is not None):
+        recorder.discard_empty()
     if result.report["frames"]["received"] or session.failure is None:
         print(summary(result.report))
         print(f"saved      {folder}")

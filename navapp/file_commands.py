@@ -16,7 +16,7 @@ from typing import Any
 
 from inference.contract import read_contract
 from navapp.config import ServerSettings
-from navapp.errors import ConfigError
+from navapp.errors import ConfigError, SessionError
 from navapp.feeds import LiveFeed
 from navapp.live import Ending, Interrupts
 from navapp.recorder import Recorder, RecordingResult
@@ -50,7 +50,7 @@ def record_server(
     ------
     ConfigError, SequenceError : the file's name is none for a recording, or it exists already.
     SessionError : no server answers, or it ended inside a message with `until_closed`; what was
-        received until then is in the file.
+        received until then is in the file, and where nothing was there is none.
     """
     if out.suffix.lower() != ".mcap":
         raise ConfigError(f"--out is {out}, expected a file that ends in .mcap")
@@ -66,12 +66,13 @@ def record_server(
         stop.set()
         wait([receiving])
         recorder.end()
+    try:
+        receiving.result()
+    except SessionError:
+        recorder.discard_empty()
+        raise
     writing.result()
-    result = recorder.conclude()
-    if receiving.exception() is not None and not result.n_messages:
-        out.unlink(missing_ok=True)  # empty, it would only be in the way of a second try
-    receiving.result()
-    return result, Ending.INTERRUPTED if interrupts.seen else Ending.ENDED
+    return recorder.conclude(), Ending.INTERRUPTED if interrupts.seen else Ending.ENDED
 
 
 class _RecordInlet:

@@ -94,6 +94,11 @@ class Recorder:
             str(self.path), n_received, n_messages, self.path.stat().st_size, problem
         )
 
+    def discard_empty(self) -> None:
+        """Remove a file that no message went into: it would only stand in the way of a retry."""
+        if self._queue.counts.taken == 0:
+            self.path.unlink(missing_ok=True)
+
     def _write(self, writer: RecordingWriter) -> None:
         while True:
             is_last = self._ended.is_set()  # before taking: what was put by then is still taken

@@ -264,6 +264,20 @@ def test_record_for_some_time_and_until_the_server_closes(
     assert _SIX_OF_EACH.items() <= Recording(tmp_path / "b.mcap").counts.items()
 
 
+def test_a_session_that_met_no_server_leaves_no_recording(
+    navapp: Navapp, record: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text("[server]\nconnect_timeout_s = 0.3\n")
+    for _ in range(2):  # what failed can be repeated as it was
+        code, _, err = navapp(
+            "run", "--config", config, "--server", "127.0.0.1:1", "--headless", "--record",
+            "--calibration", record / "calibration.toml", "--out", tmp_path / "out",
+        )  # fmt: skip
+        assert (code, "127.0.0.1:1" in err) == (1, True)
+        assert not (tmp_path / "out" / "recording.mcap").exists()
+
+
 def test_record_refuses_what_cannot_work(navapp: Navapp, tmp_path: Path) -> None:
     code, _, err = navapp(
         "record", "--server", "127.0.0.1:1", "--seconds", "0.3", "--out", tmp_path / "b.mcap"
