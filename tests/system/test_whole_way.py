@@ -68,7 +68,7 @@ def test_a_split_without_validation_images_still_becomes_a_network(
     write_record(record, n_images=8)
     names = [f"leg01_F123456/record01/{1000 + 50 * k}" for k in range(8)]
     subsets = {"train": tuple(names[:5]), "val": (), "test": tuple(names[5:])}
-    write_split(Split("anatomy", 0, subsets), out / "split.json")
+    write_split(Split("frame", 0, subsets), out / "split.json")
     asked = ("--ct", str(record / "bone.ply"), "--sweep", str(record), "--out", str(out))
     assert go(monkeypatch, *asked, "--preset", "first", "--epochs", "1", "--simulated", "2") == 0
     assert "peaks are shown as they are; nothing to evaluate" in capsys.readouterr().out
