@@ -383,7 +383,6 @@ class Session:
     def _receive(self) -> None:
         self._guard(lambda: self._feed.run(self, self._stop))
         self._check_streams_at(float("inf"))
-        self._check_names()
         self.poses.close()
         self._frames.close()
         if self.recorder is not None:
@@ -399,6 +398,7 @@ class Session:
         self._guard(lambda: self._pipeline.reconstruct_frames(self._masks, self._publish))
         self._masks.close()
         self._count_unused(self._masks)
+        self._check_names()  # not before: the last images find the way of the poses
         self.views.close()
         self.finished.set()
 
