@@ -316,6 +316,14 @@ class Desk:
             self.note("record", path.name)
             self.message = f"recording {path.name}"
 
+    def seek(self, position_s: float) -> None:
+        """Go elsewhere in the recording that plays; nothing while images are live."""
+        if self.replay is not None:
+            replay = self.replay.replay
+            to_s = min(max(position_s, 0.0), replay.state.duration_s)
+            self._note_quietly("seek", f"{to_s:.3f}")  # a sweep does not cover what is left out
+            replay.seek(to_s)
+
     def undo_sweep(self) -> None:
         """Take the last sweep's points out of the cloud; what comes next is a new sweep."""
         n_before = self.session.scene.n_voxels

@@ -32,9 +32,7 @@ class ReplayCommands:
 
     def seek(self, position_s: float) -> None:
         """Go elsewhere in the recording; the timeline asks for it."""
-        if self._desk.replay is not None:
-            state = self._replay.state
-            self._replay.seek(min(max(position_s, 0.0), state.duration_s))
+        self._desk.seek(position_s)
 
     @property
     def _replay(self) -> Replay:

@@ -15,6 +15,7 @@ from navapp.gui.readings import clock_time
 from navapp.gui.tile import RIGHT, paint_text, tile_painter
 from navapp.gui.words import counted
 
+_ENDS_SWEEP = ("freeze", "insertion off", "sweep", "clear")
 _SIDE_PX = 8
 _ROW_PX = 9
 
@@ -57,12 +58,16 @@ def content_of(
         t_s = place_s(event)
         if t_s is None:
             continue
-        if event.kind in ("freeze", "insertion off", "sweep", "clear") and begun_s is not None:
+        is_sought = event.kind == "seek" and begin_stamp_s is None
+        was_open = begun_s is not None
+        if begun_s is not None and (event.kind in _ENDS_SWEEP or is_sought):
             if t_s > max(begun_s, 0.0):
                 sweeps.append((max(begun_s, 0.0), t_s))
             begun_s = None
         if event.kind == "sweep":
             begun_s = t_s
+        elif is_sought and was_open:  # it goes on there
+            begun_s = float(event.text)
     if begun_s is not None and position_s > begun_s:
         sweeps.append((max(begun_s, 0.0), position_s))
     inside = tuple(t_s for t_s in marks if t_s is not None and 0.0 <= t_s <= duration_s)
