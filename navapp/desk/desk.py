@@ -26,7 +26,7 @@ from navapp.desk.outline import Outline, OutlineFinder
 from navapp.desk.registering import Registering
 from navapp.desk.replay_server import ReplayServer
 from navapp.desk.session_folder import SessionFolder
-from navapp.desk.surface_watch import SurfaceState, SurfaceWatch
+from navapp.desk.surface_look import SurfaceLook
 from navapp.desk.takes import Takes
 from navapp.errors import ConfigError, NavappError, SessionError
 from navapp.insertion import Hold
@@ -39,7 +39,6 @@ from tracking.whole_files import write_whole
 
 _log = logging.getLogger(__name__)
 
-_SURFACE_PERIOD_S = 0.25
 _DISK_PERIOD_S = 5.0
 # A stylus that is lost leaves no numbers for so long: those of the image plane mean something else.
 _STYLUS_MISSED_S = 3.0
@@ -73,14 +72,12 @@ class Desk:
         self.registering = Registering()
         self.message = ""
         self._clock = clock
-        self._surface_watch: SurfaceWatch | None = None
-        self._t_surface_s = self._t_disk_s = float("-inf")
+        self._t_disk_s = float("-inf")
         self._free_gb = float("nan")
         folder.begin()
+        self._surface = SurfaceLook()
         self._begin(session, replay, T_stylus_tip)
         self._outlines = NewestJob("outline", OutlineFinder().find)
-        self._surface_job: NewestJob[LiveSession, tuple[LiveSession, SurfaceState | None]]
-        self._surface_job = NewestJob("surface", self._watch_surface)
 
     # -- sessions ---------------------------------------------------------------------------------
 
@@ -99,7 +96,8 @@ class Desk:
         self._newest: LiveView | None = None
         self._t_image_s: float | None = None
         self._t_tip_s = float("-inf")
-        self._is_redrawn, self._is_surface_due = False, True
+        self._is_redrawn = False
+        self._surface.is_due = True
         self._least_cloud = 0, 0  # generation and undos of a view that is not outdated
         self._model_note = ""
         self._take_problem: str | None = None
@@ -141,7 +139,7 @@ class Desk:
         self.takes.stop()
         self.session.on_raw = None
         self._outlines.close()
-        self._surface_job.close()
+        self._surface.close()
         if self.replay is not None:
             self.replay.close()
         self.folder.close()
@@ -159,7 +157,7 @@ class Desk:
             on_its_way_s = max(0.0, view.t_integrated_s - view.frame.stamps.t_arrival_s)
             self._t_image_s = self._clock() - on_its_way_s
             self._newest = view
-            self._is_surface_due = True
+            self._surface.is_due = True
             is_outdated = (view.cloud.generation, len(view.cloud.undone)) < self._least_cloud
             if not (self.is_frozen or is_outdated):
                 self._is_redrawn = True
@@ -178,7 +176,7 @@ class Desk:
         T_new_old : where the scene went
         """
         scene = self.session.scene
-        self._is_surface_due = True
+        self._surface.is_due = True
         self._least_cloud = scene.generation, len(scene.undone)
         if self.view is None:
             return
@@ -235,7 +233,7 @@ class Desk:
             free_gb=self._free_gb,
             speed=session.scene.speed if alarm is None and self._is_fresh else None,
             has_ct=bool(_ct_of(session)),
-            surface=self._surface_state(now_s),
+            surface=self._surface.state(session, now_s),
             volume=None if session.volume is None else session.volume.state,
             guidance=self.guidance(alarm),
             plan_name="" if self.plan is None else self.plan.name,
@@ -446,24 +444,6 @@ class Desk:
             write_whole(self.folder.path / "session.toml", text)
         except OSError as error:
             self.message = f"{error.filename}: cannot be written: {error.strerror}"
-
-    def _surface_state(self, now_s: float) -> SurfaceState | None:
-        """The newest look at the surface of this session; another is asked for where it is due."""
-        session, state = self._surface_job.result or (None, None)
-        is_due = self._is_surface_due or (state is not None and not state.is_complete)
-        if is_due and now_s - self._t_surface_s >= _SURFACE_PERIOD_S:
-            self._t_surface_s, self._is_surface_due = now_s, False
-            self._surface_job.ask(self.session)
-        is_ours = session is self.session and self.session.surface is not None
-        return state if is_ours else None
-
-    def _watch_surface(self, session: LiveSession) -> tuple[LiveSession, SurfaceState | None]:
-        mesh = session.surface
-        if mesh is None:
-            return session, None
-        if self._surface_watch is None or self._surface_watch.mesh is not mesh:
-            self._surface_watch = SurfaceWatch(mesh)
-        return session, self._surface_watch.look(session.scene)
 
     def _tell_model(self, note: str) -> None:
         """What became of a network that was to be exchanged is told once, and written down."""
