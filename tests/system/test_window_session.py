@@ -20,6 +20,7 @@ from inference.postprocess import BoneLine
 from inference.segmenter import default_model_path
 from navapp.config import Settings, WindowSettings
 from navapp.demo import serve, write_simulation
+from navapp.desk.desk import Desk
 from navapp.desk.journal import read_events
 from navapp.desk.session_folder import SessionFolder, crashed_session, read_session
 from navapp.gui.actions import ACTIONS, remapped
@@ -58,6 +59,21 @@ def _fill(stage: Stage, n: int = 50) -> None:
     u = np.arange(float(n))
     line = BoneLine(np.column_stack((8 * u, 6 * u)), *2 * [np.ones(n, dtype=np.float32)])
     stage.session.scene.insert(line, pose(float(stage.session.scene.sweep)), "ct", (320, 400))
+
+
+def _save_and_begin(desk: Desk, window: MainWindow, first: object) -> None:
+    """Go over from the first session to the next, and say yes where the window asks."""
+
+    def asked() -> QMessageBox | None:
+        box = window.findChild(QMessageBox)
+        return box if box is not None and "not saved" in box.text() else None
+
+    over = wait_until(lambda: desk.session is not first or asked() is not None, 30.0)
+    assert over, desk.message
+    box = asked()
+    if desk.session is first and box is not None:
+        next(b for b in box.buttons() if b.text() == "Save and begin").click()
+    assert wait_until(lambda: desk.session is not first, 30.0), desk.message
 
 
 def test_a_session_by_keys_from_start_to_export(qapp: QApplication, tmp_path: Path) -> None:
@@ -184,12 +200,7 @@ def test_a_sweep_of_another_program_dropped_on_the_window_is_replayed(
     with running(tmp_path) as (desk, window, _):
         first = desk.session
         window.dropped.emit(str(sweep))
-        assert wait_until(lambda: desk.session is not first or _asks(window), 30.0), desk.message
-        if desk.session is first:
-            asked = window.findChild(QMessageBox)
-            assert asked is not None
-            next(b for b in asked.buttons() if b.text() == "Save and begin").click()
-        assert wait_until(lambda: desk.session is not first, 30.0), desk.message
+        _save_and_begin(desk, window, first)
         assert wait_until(lambda: desk.session.scene.n_voxels > 300), desk.message
         assert np.median(desk.session.scene.first_distances_mm) < 0.3
         assert window.image_view.picture.watermark.startswith("REPLAY")
@@ -419,21 +430,10 @@ def test_what_kill_9_leaves_of_a_window_is_offered_and_plays_again(
         assert "run-1" in offered.text()
         first = desk.session
         next(b for b in offered.buttons() if b.text() == "Open").click()
-        save = wait_until(lambda: desk.session is not first or _asks(next_window), 30.0)
-        assert save, desk.message
-        if desk.session is first:
-            asked = next_window.findChild(QMessageBox)
-            assert asked is not None
-            next(b for b in asked.buttons() if b.text() == "Save and begin").click()
-        assert wait_until(lambda: desk.session is not first, 30.0), desk.message
+        _save_and_begin(desk, next_window, first)
         assert wait_until(lambda: desk.session.scene.n_voxels > 300), desk.message
         assert desk.session.scene.frame == "ct"  # with the settings that it had
         assert np.median(desk.session.scene.first_distances_mm) < 0.3
-
-
-def _asks(window: MainWindow) -> bool:
-    box = window.findChild(QMessageBox)
-    return box is not None and "not saved" in box.text()
 
 
 def test_a_replay_says_when_it_has_ended_and_begins_anew(
