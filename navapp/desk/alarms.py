@@ -70,7 +70,7 @@ def judge(
     if view is None or view_age_s is None:
         return None  # nothing is shown that could be mistaken
     if is_stale and status.tracking == "no connection":
-        return Alarm(AlarmKind.NO_CONNECTION, f"for {view_age_s:.0f} s")
+        return Alarm(AlarmKind.NO_CONNECTION, f"for {view_age_s:.0f} s; {status.detail}")
     if is_stale:
         # A rate would say "arriving" for a while after the last image, and at once after a pause.
         on_its_way_s = view.t_integrated_s - view.frame.stamps.t_arrival_s

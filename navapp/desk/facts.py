@@ -9,12 +9,14 @@ from navapp.desk.navigation import Guidance
 from navapp.desk.surface_watch import SurfaceState
 from navapp.desk.takes import TakeState
 from navapp.insertion import Hold
+from navapp.scene import FAR_FROM_CT_MM
 from navapp.state import SessionState, SessionStatus, StreamState, ToolState, VolumeState
 from recon.scan_speed import ScanSpeed
 from tracking.replay import ReplayState
 
 # A replay rests at its last message, which may come this much before the end of the last image.
 _END_S = 0.05
+_JUDGED_FROM = 300  # points; fewer may be strays
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,22 @@ class Facts:
     replay_speed: str | None
     busy: str
     message: str
+
+    @property
+    def misplacement(self) -> str:
+        """Why the cloud hardly lies on its CT; empty where it may."""
+        if self.surface is None or self.status.n_points < _JUDGED_FROM:
+            return ""
+        median_mm = self.surface.median_mm
+        is_far = median_mm > FAR_FROM_CT_MM
+        return f"{median_mm:.0f} mm off the CT: wrong bone or registration?" if is_far else ""
+
+    @property
+    def ct_gap(self) -> str:
+        """Why nothing is known against the CT, in two words; empty where it is, or soon will be."""
+        if not self.has_ct:
+            return "no CT"
+        return "" if self.status.frame == "ct" else "not registered"
 
     @property
     def standstill(self) -> str:

@@ -91,6 +91,8 @@ def _ct(facts: Facts, equipment: Equipment) -> Check:
     n = len(equipment.surface.faces)
     if facts.status.frame != "ct":
         return Check("CT", Verdict.LOOK, f"{n:,} triangles, not registered yet")
+    if facts.misplacement:
+        return Check("CT", Verdict.LOOK, facts.misplacement)
     return Check("CT", Verdict.OK, f"{n:,} triangles, in the frame of the scene")
 
 

@@ -49,11 +49,11 @@ def gauge_readings(facts: Facts) -> dict[str, GaugeReading]:
         "SPEED": _speed(None if facts.standstill else facts.speed, _insertion_word(facts)),
         "COVERED": GaugeReading(
             DASH if math.isnan(covered) else f"{100.0 * covered:.0f} %",
-            _ct_word(facts),
+            facts.ct_gap or "of the CT",
             share=None if math.isnan(covered) else covered,
         ),
         "POINTS": GaugeReading(f"{facts.status.n_points:,}", f"frame {facts.status.frame}"),
-        "TO CT": GaugeReading(f"{_two_digits(median_mm)} mm", "median"),
+        "TO CT": _to_ct(median_mm, facts),
         "SWEEP": GaugeReading(f"{facts.sweep}", _insertion_word(facts)),
     }
     if facts.volume is not None:
@@ -61,10 +61,12 @@ def gauge_readings(facts: Facts) -> dict[str, GaugeReading]:
     return readings
 
 
-def _ct_word(facts: Facts) -> str:
-    if facts.surface is not None:
-        return "of the CT"
-    return "not registered" if facts.has_ct else "no CT"
+def _to_ct(median_mm: float, facts: Facts) -> GaugeReading:
+    """The median distance; amber where the cloud cannot belong there."""
+    value = f"{_two_digits(median_mm)} mm"
+    if facts.misplacement:
+        return GaugeReading(value, "not on it", style.WARNING, tooltip=facts.misplacement)
+    return GaugeReading(value, facts.ct_gap or "median")
 
 
 def _speed(speed: ScanSpeed | None, insertion: str) -> GaugeReading:

@@ -9,7 +9,6 @@ from navapp.desk.navigation import Plan, guide_plane, pixel_of
 from navapp.gui.image_view import Picture
 from navapp.gui.readings import Level
 from navapp.insertion import Hold
-from navapp.scene import FAR_FROM_CT_MM
 from navapp.state import LiveView, SessionState
 
 
@@ -23,9 +22,6 @@ class Display:
     is_flipped_y: bool = False
 
 
-_FAR_FROM_POINTS = 300  # fewer may be strays
-
-
 def banner(facts: Facts) -> tuple[str, Level]:
     """The words over the image: an alarm first, then what a person holds, then what is odd."""
     if facts.alarm is not None:
@@ -34,8 +30,8 @@ def banner(facts: Facts) -> tuple[str, Level]:
         return "FROZEN: picture and insertion are held", Level.WARNING
     if facts.holds:
         return "NOT INSERTING: points are off", Level.WARNING
-    if (far_mm := _far_mm(facts)) is not None:
-        return f"{far_mm:.0f} mm OFF THE CT: wrong bone or registration?", Level.WARNING
+    if facts.misplacement:
+        return facts.misplacement, Level.WARNING
     if facts.status.state is SessionState.DEGRADED and not facts.standstill:
         return f"DEGRADED: {facts.status.detail}", Level.WARNING
     return "", Level.PROBLEM
@@ -44,14 +40,6 @@ def banner(facts: Facts) -> tuple[str, Level]:
 def waiting(facts: Facts) -> str:
     """Why there is no image to show."""
     return facts.status.detail if facts.alarm is None else facts.alarm.text
-
-
-def _far_mm(facts: Facts) -> float | None:
-    """How far the cloud lies from the CT, where that is too far to be its bone; else None."""
-    if facts.surface is None or facts.status.n_points < _FAR_FROM_POINTS:
-        return None
-    median_mm = facts.surface.median_mm
-    return median_mm if median_mm > FAR_FROM_CT_MM else None
 
 
 def watermark(facts: Facts) -> str:

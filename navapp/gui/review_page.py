@@ -90,11 +90,12 @@ class ReviewPage(Panel):
         self.contents.setText(f"Saving writes {', '.join(_contents(facts))}.")
         surface = facts.surface
         if surface is None or math.isnan(surface.median_mm):
-            self.distances.setText(f"Distance to CT: {DASH}")
+            self.distances.setText(f"Distance to CT: {facts.ct_gap or DASH}")
             return
         self.distances.setText(
             f"Distance to CT: median {surface.median_mm:.2f} mm\n"
             f"Covered: {100.0 * surface.seen_fraction:.0f} % of the CT surface"
+            + (f"\nLook: {facts.misplacement}" if facts.misplacement else "")
         )
 
     def show_sessions(self, sessions: tuple[SavedSession, ...]) -> None:

@@ -9,6 +9,7 @@ from navapp.desk.alarms import Alarm, AlarmKind
 from navapp.desk.facts import Facts
 from navapp.desk.surface_watch import SurfaceState
 from navapp.desk.takes import TakeState
+from navapp.gui import style
 from navapp.gui.gauges import gauge_readings
 from navapp.gui.picture import banner, waiting, watermark
 from navapp.gui.readings import CHIPS, Level, readings
@@ -207,7 +208,9 @@ def _surface(median_mm: float) -> SurfaceState:
 def test_a_cloud_far_from_the_ct_is_told_in_words() -> None:
     far = replace(_FACTS, has_ct=True, surface=_surface(700.4))
     text, level = banner(far)
-    assert text == "700 mm OFF THE CT: wrong bone or registration?"
+    assert text == "700 mm off the CT: wrong bone or registration?"
+    gauge = gauge_readings(far)["TO CT"]
+    assert (gauge.value, gauge.word, gauge.colour) == ("700.40 mm", "not on it", style.WARNING)
     assert level is Level.WARNING
     assert banner(replace(far, surface=_surface(3.0)))[0] == ""
     few = replace(_RUNNING, n_points=20)
@@ -234,6 +237,10 @@ def test_why_there_is_no_image_yet() -> None:
 
 def test_coverage_tells_no_ct_from_no_registration() -> None:
     assert gauge_readings(_FACTS)["COVERED"].word == "no CT"
-    assert gauge_readings(replace(_FACTS, has_ct=True))["COVERED"].word == "not registered"
+    assert gauge_readings(_FACTS)["TO CT"].word == "no CT"
+    elsewhere = replace(_RUNNING, frame="reference")
+    there = replace(_FACTS, has_ct=True, status=elsewhere)
+    assert gauge_readings(there)["COVERED"].word == "not registered"
+    assert gauge_readings(replace(_FACTS, has_ct=True))["COVERED"].word == "of the CT"
     known = replace(_FACTS, has_ct=True, surface=_surface(0.3))
     assert gauge_readings(known)["COVERED"].word == "of the CT"
