@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from navapp.config import WindowSettings
 from navapp.desk.alarms import Alarm, judge
 from navapp.desk.facts import Facts
 from navapp.desk.journal import Event, Journal
@@ -350,6 +351,13 @@ class Desk:
         event = self.note("mark", text or f"mark {n}")
         self.message = event.text
         return event
+
+    def use_window(self, window: WindowSettings) -> None:
+        """Other keys, opacity or sounds from now on; nothing that is measured with changes."""
+        session = self.session
+        session.settings = session.settings.model_copy(update={"window": window})
+        self.message = "the settings of the window are in use; the session goes on"
+        self._write_settings()
 
     def accept_registration(self) -> None:
         """Move the scene into CT space by the registration that was found.

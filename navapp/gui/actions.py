@@ -124,16 +124,21 @@ class ActionBook:
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._clock = clock
-        self.specs = {spec.name: spec for spec in specs}
         self._actions: dict[str, QAction] = {}
         for spec in specs:
             action = QAction(spec.text, owner)
             action.setCheckable(spec.is_checkable)
-            if not spec.needs_hold:
-                action.setShortcut(QKeySequence(spec.key))
             action.setAutoRepeat(False)
             owner.addAction(action)  # keys work with the menu bar hidden, too
             self._actions[spec.name] = action
+        self.remap(specs)
+
+    def remap(self, specs: tuple[ActionSpec, ...]) -> None:
+        """Give every action the key of its spec; who shows keys hears of it by `changed`."""
+        self.specs = {spec.name: spec for spec in specs}
+        for spec in specs:
+            key = "" if spec.needs_hold else spec.key
+            self._actions[spec.name].setShortcut(QKeySequence(key))
 
     def __getitem__(self, name: str) -> QAction:
         return self._actions[name]

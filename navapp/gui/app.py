@@ -13,10 +13,11 @@ from PySide6.QtCore import QCoreApplication, QEvent, Qt
 from PySide6.QtGui import QImage, QSurfaceFormat
 from PySide6.QtWidgets import QApplication
 
-from navapp.config import Settings
+from navapp.config import Settings, WindowSettings
 from navapp.desk.desk import Desk
 from navapp.desk.navigation import Plan
 from navapp.desk.session_folder import set_closed
+from navapp.errors import ConfigError
 from navapp.gui import style
 from navapp.gui.actions import remapped
 from navapp.gui.bridge import Bridge
@@ -75,10 +76,14 @@ def open_window(
     specs = remapped(settings.window.keys)
     window = MainWindow(title, desk.session.spacing_mm, specs, clock)
     display = Display(opacity=settings.window.overlay_percent / 100.0)
+    in_use = settings.window
 
     def show_settings(settings: Settings) -> None:
+        nonlocal in_use
         window.prepare_page.show_settings(settings)
         window.settings_drawer.show_settings(settings)
+        problem = _use(settings.window, in_use, window, display)
+        in_use, desk.message = settings.window, problem or desk.message
 
     def taken_over() -> None:
         window.review_page.forget()
@@ -131,6 +136,26 @@ def open_window(
     _offer_crashed(window, opening)
     bridge.start()
     return window, bridge
+
+
+def _use(
+    settings: WindowSettings, before: WindowSettings, window: MainWindow, display: Display
+) -> str:
+    """Apply what is another setting than before; what a person chose since stays elsewhere.
+
+    Returns
+    -------
+    What is wrong with the keys, of a file that was not checked; else nothing.
+    """
+    if settings.overlay_percent != before.overlay_percent:
+        display.opacity = settings.overlay_percent / 100.0
+    if settings.is_full_screen != before.is_full_screen:
+        (window.showFullScreen if settings.is_full_screen else window.showNormal)()
+    try:
+        window.show_keys(remapped(settings.keys))
+    except ConfigError as error:
+        return str(error)
+    return ""
 
 
 def beep_aloud() -> None:

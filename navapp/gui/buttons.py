@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from PySide6.QtCore import QRectF, QSize, Qt, QTimer
 from PySide6.QtGui import QColor, QKeyEvent, QKeySequence, QMouseEvent, QPaintEvent
@@ -44,8 +44,14 @@ class BigButton(QAbstractButton):
         self._timer.timeout.connect(self._advance)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # the space key belongs to Freeze
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding)
-        self.setToolTip(f"{spec.text} ({self.key_text})")
         self.setAccessibleName(spec.text)
+        self.show_spec(spec)
+
+    def show_spec(self, spec: ActionSpec) -> None:
+        """The same action, maybe with another key."""
+        self.spec = spec
+        self.setToolTip(f"{spec.text} ({self.key_text})")
+        self.update()
 
     @property
     def key_text(self) -> str:
@@ -138,21 +144,24 @@ class ButtonBar(QWidget):
         for button in self.buttons.values():
             self.row.addWidget(button)
 
+    def show_specs(self, specs: Mapping[str, ActionSpec]) -> None:
+        """The same actions, maybe with other keys."""
+        for name, button in self.buttons.items():
+            button.show_spec(specs[name])
+
 
 class HoldKeys:
     """Lets the key of a button that needs a hold do what a finger on it does."""
 
     def __init__(self, buttons: dict[str, BigButton]) -> None:
-        self._buttons = {
-            QKeySequence(button.spec.key).toString(): button
-            for button in buttons.values()
-            if button.spec.needs_hold
-        }
+        self._buttons = [button for button in buttons.values() if button.spec.needs_hold]
         self._held: tuple[int, BigButton] | None = None
 
     def pressed(self, event: QKeyEvent) -> bool:
         """A key went down; True where it is one of ours."""
-        button = self._buttons.get(QKeySequence(event.keyCombination()).toString())
+        pressed = QKeySequence(event.keyCombination())
+        ours = (each for each in self._buttons if QKeySequence(each.spec.key) == pressed)
+        button = next(ours, None)
         if button is None:
             return False
         if not event.isAutoRepeat():

@@ -23,6 +23,7 @@ from navapp.gui.picture import Display
 from navapp.gui.registration_commands import RegistrationCommands
 from navapp.gui.replay_commands import ReplayCommands
 from navapp.gui.saving_jobs import SavingJobs
+from navapp.gui.settings_drawer import changes_window_alone
 from navapp.gui.steps import Step
 
 _OPACITY_STEP = 0.1
@@ -134,7 +135,10 @@ class Commands:
         self._guarded(connect)()
 
     def _connect(self, settings: Settings) -> None:
-        self._guarded(lambda: self._opening.connect(settings))()
+        if changes_window_alone(self._desk.session.settings, settings):
+            self._desk.use_window(settings.window)
+        else:
+            self._guarded(lambda: self._opening.connect(settings))()
 
     # -- navigation -------------------------------------------------------------------------------
 

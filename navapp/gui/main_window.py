@@ -119,6 +119,11 @@ class MainWindow(QMainWindow):
         self.step_bar.show_step(step)
         self.setFocus()  # a field that takes letters would take the keys of the actions
 
+    def show_keys(self, specs: tuple[ActionSpec, ...]) -> None:
+        """The actions have these keys from now on."""
+        self.book.remap(specs)
+        self.button_bar.show_specs(self.book.specs)
+
     def show_border(self, level: Level | None) -> None:
         """A border around both views; None for none. Its word is the banner's."""
         self._border.show_level(level)

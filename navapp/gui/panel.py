@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from PySide6.QtCore import QEvent, QRect, Qt
 from PySide6.QtGui import QAction, QPainter, QPaintEvent
@@ -48,14 +49,24 @@ class Panel(QWidget):
         if first is not None:
             row.addWidget(first, 1)
         for action in actions:
-            key = action.shortcut().toString()
-            button = QPushButton(f"{action.text()}  {key}".strip())
+            button = QPushButton()
+            follow(action, partial(_show_key, button, action))
             button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
             button.clicked.connect(action.trigger)
             row.addWidget(button, 1)
             buttons[action.text()] = button
         self.column.addLayout(row)
         return buttons
+
+
+def follow(action: QAction, show: Callable[[], None]) -> None:
+    """Show an action's text and key now, and whenever they are others."""
+    show()
+    action.changed.connect(show)
+
+
+def _show_key(button: QPushButton, action: QAction) -> None:
+    button.setText(f"{action.text()}  {action.shortcut().toString()}".strip())
 
 
 def label(text: str = "", role: str = "") -> QLabel:

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
 from navapp.desk.facts import Facts
 from navapp.gui import style
 from navapp.gui.actions import ActionBook
+from navapp.gui.panel import follow
 from navapp.gui.timeline import Timeline
 
 # Times real time; the keys go through them one by one.
@@ -57,7 +58,10 @@ class ReplayBar(QWidget):
     def _add(self, layout: QHBoxLayout, action: QAction, name: str, text: str) -> None:
         button = QPushButton(text)
         button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        button.setToolTip(f"{action.text()} ({action.shortcut().toString()})")
+        follow(
+            action,
+            lambda: button.setToolTip(f"{action.text()} ({action.shortcut().toString()})"),
+        )
         button.setProperty("role", "play" if name == "play" else "replay")
         button.clicked.connect(action.trigger)
         layout.addWidget(button)

@@ -32,6 +32,13 @@ from navapp.gui.panel import label
 from navapp.gui.words import BEGIN_ANEW_TOOLTIP
 from tracking.whole_files import write_whole
 
+_BEGIN_ANEW, _USE = "Begin anew with these", "Use these in this session"
+
+
+def changes_window_alone(old: Settings, new: Settings) -> bool:
+    """Whether only keys, opacity or sounds are others: that needs no new session."""
+    return new != old and new == old.model_copy(update={"window": new.window})
+
 
 class SettingsDrawer(QWidget):
     """A field per setting. `on_apply` is called with settings that are right."""
@@ -41,6 +48,7 @@ class SettingsDrawer(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.on_apply: Callable[[Settings], None] | None = None
+        self._in_use = Settings()
         self.edits: dict[tuple[str, ...], QLineEdit] = {}
         inside = QWidget()
         self._form = QFormLayout(inside)
@@ -53,7 +61,7 @@ class SettingsDrawer(QWidget):
         self.problems = label("", "problem")
         layout.addWidget(self.problems)
         row = QHBoxLayout()
-        self.apply_button = QPushButton("Begin anew with these")
+        self.apply_button = QPushButton(_BEGIN_ANEW)
         self.apply_button.setToolTip(BEGIN_ANEW_TOOLTIP)
         self.apply_button.clicked.connect(self._apply)
         self.save_button = QPushButton("Save profile...")
@@ -69,6 +77,7 @@ class SettingsDrawer(QWidget):
 
     def show_settings(self, settings: Settings) -> None:
         """Fill the fields with what is not a default; defaults are seen as placeholders."""
+        self._in_use = settings
         tree = settings.model_dump(mode="json", exclude_none=True)
         default = Settings().model_dump(mode="json", exclude_none=True)
         for (section, *names), edit in self.edits.items():
@@ -107,6 +116,8 @@ class SettingsDrawer(QWidget):
                 edit.setProperty("is_wrong", is_wrong)
                 edit.style().polish(edit)
         self.problems.setText("\n".join(f"{'.'.join(p)}: {text}" for p, text in wrong.items()))
+        is_window_alone = settings is not None and changes_window_alone(self._in_use, settings)
+        self.apply_button.setText(_USE if is_window_alone else _BEGIN_ANEW)
         self.apply_button.setEnabled(settings is not None)
         self.save_button.setEnabled(settings is not None)
         return settings
@@ -125,8 +136,7 @@ class SettingsDrawer(QWidget):
 
     def _build(self) -> None:
         for section, info in Settings.model_fields.items():
-            when = ": from the next window on" if section == "window" else ""
-            self._form.addRow(label(f"[{section}]{when}", "title"))
+            self._form.addRow(label(f"[{section}]", "title"))
             model = info.annotation
             if isinstance(model, type) and issubclass(model, BaseModel):
                 for name in model.model_fields:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QMessageBox
+from PySide6.QtWidgets import QApplication, QMessageBox, QPushButton
 
 from inference.postprocess import BoneLine
 from inference.segmenter import default_model_path
@@ -351,6 +351,42 @@ def test_other_keys_do_what_the_settings_say(qapp: QApplication, tmp_path: Path)
         QTest.keyClick(stage.window, _KEYS.Key_F7)
         assert len(stage.desk.journal.of_kind("mark")) == 1
         assert stage.window.button_bar.buttons["mark"].key_text == "F7"
+
+
+def test_settings_of_the_window_apply_at_once_and_in_the_same_session(stage: Stage) -> None:
+    _activate(stage.window)
+    drawer, buttons = stage.window.settings_drawer, stage.window.button_bar.buttons
+    session, review = stage.desk.session, stage.window.review_page
+    assert drawer.apply_button.text() == "Begin anew with these"
+    drawer.edits["window", "keys"].setText('{mark = "F7", clear = "F8", undo = "F6"}')
+    drawer.edits["window", "overlay_percent"].setText("40")
+    assert drawer.apply_button.text() == "Use these in this session"
+    drawer.apply_button.click()
+    stage.tick(0.3)
+    assert stage.desk.session is session
+    assert "the session goes on" in stage.desk.message
+    assert stage.window.image_view.picture.opacity == 0.4
+    QTest.keyClick(stage.window, _KEYS.Key_M)
+    assert len(stage.desk.journal.of_kind("mark")) == 0
+    QTest.keyClick(stage.window, _KEYS.Key_F7)
+    assert len(stage.desk.journal.of_kind("mark")) == 1
+    assert buttons["mark"].toolTip() == "Mark (F7)"
+    assert "Undo sweep  F6" in [button.text() for button in review.findChildren(QPushButton)]
+    QTest.keyPress(stage.window, _KEYS.Key_Delete)
+    assert buttons["clear"].held_share == 0.0
+    QTest.keyPress(stage.window, _KEYS.Key_F8)
+    QTest.qWait(60)
+    assert buttons["clear"].held_share > 0.0
+    QTest.keyRelease(stage.window, _KEYS.Key_F8)
+    # What a person chose since stays until the setting itself is another.
+    stage.do("stronger")
+    drawer.edits["window", "keys"].setText("")
+    drawer.apply_button.click()
+    stage.tick(0.3)
+    assert stage.window.image_view.picture.opacity == 0.5
+    assert stage.window.book["mark"].shortcut().toString() == "M"
+    drawer.edits["server", "port"].setText("18999")
+    assert drawer.apply_button.text() == "Begin anew with these"
 
 
 def test_no_two_actions_share_a_key() -> None:
