@@ -52,7 +52,7 @@ from recon.surface import TriangleMesh
 from tracking.clock import CLOCK_STEP_S, Clocks
 from tracking.messages import ImageFrame, PoseSample, PoseStatus, Stamps
 from tracking.pose_buffer import PoseBuffer
-from tracking.pose_path import find_path, tool_of
+from tracking.pose_path import PosePath, find_path, tool_of
 from tracking.transforms import Matrix, apply
 from tracking.wire import RawMessage
 
@@ -256,7 +256,7 @@ class Session:
         now_s = time.perf_counter()
         state, detail = self._state(now_s)
         probe = self.settings.streams.probe
-        is_tracking_ok, tracking = self._health.tracking(self.matcher.path, probe, now_s)
+        is_tracking_ok, tracking = self._health.tracking(self._path(), probe, now_s)
         rates = self.tally.recent_rates(now_s)
         frames = self.tally.frames
         since_s = now_s - _STATUS_OVER_S
@@ -285,7 +285,7 @@ class Session:
     def tools(self) -> tuple[ToolState, ...]:
         """The streams that the probe's pose is made of, the probe's own first."""
         now_s = time.perf_counter()
-        path = self.matcher.path
+        path = self._path()
         streams = () if path is None else path.streams
         ages_s = [self._streams.pose_age_s(name, now_s) for name in streams]
         return tuple(
@@ -443,6 +443,12 @@ class Session:
     def unreached(self) -> str | None:
         """Why no server was ever connected; None where one was."""
         return self._health.unreached
+
+    def _path(self) -> PosePath | None:
+        """The probe's way as its poses tell it, also while no image asks for one."""
+        streams = self.settings.streams
+        found = self.matcher.path
+        return found or find_path(self.poses.names, streams.probe, streams.reference)
 
     def check_streams(self) -> None:
         """Without a window nobody can read a wrong name: end with the list of those that exist.

@@ -177,6 +177,20 @@ def test_a_server_that_goes_is_told_and_holds_insertion(qapp: QApplication, tmp_
         _assert_alarm(desk, window, "NO CONNECTION", "IMAGE")
 
 
+def test_a_calibration_for_other_images_is_told_while_the_tools_are_seen(
+    qapp: QApplication, tmp_path: Path
+) -> None:
+    faults = Faults(depth_s=20.0, depth_every_s=20.0)  # from the first image on
+    with running(tmp_path, faults=faults) as (desk, window, _):
+        chips = window.status_row.chips
+        assert wait_until(lambda: "IMAGE DOES NOT FIT" in window.image_view.picture.waiting)
+        assert not window.image_view.has_view
+        assert window.border_level is Level.PROBLEM
+        assert chips["IMAGE"].reading.value == "misfit"
+        assert wait_until(lambda: chips["PROBE"].reading.value.startswith("seen"))
+        assert desk.session.scene.n_voxels == 0
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs limits on the size of a file")
 def test_a_disk_that_fills_up_ends_the_recording_and_nothing_else(
     qapp: QApplication, tmp_path: Path
